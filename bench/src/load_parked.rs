@@ -113,9 +113,15 @@ impl Crowd {
 
     /// All ask for this path.
     pub(crate) fn ask(&mut self, path: &str) -> Result<()> {
-        let plain = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let block = header_block(path);
-        for connection in &mut self.connections {
+        self.ask_each(|_| path.to_owned())
+    }
+
+    /// Each connection asks for a path of its own, by its number.
+    pub(crate) fn ask_each(&mut self, path: impl Fn(usize) -> String) -> Result<()> {
+        for (n, connection) in self.connections.iter_mut().enumerate() {
+            let path = path(n);
+            let plain = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let block = header_block(&path);
             match &mut connection.speaks {
                 Speaks::Http1(_) => connection.tls.writer().write_all(plain.as_bytes())?,
                 Speaks::Http2 { next, .. } => {

@@ -72,6 +72,8 @@ enum Measure {
     Delivery,
     /// H4, H5, H6: ten thousand who wait for a playlist over TLS, beside nginx with nchan
     Parked,
+    /// What ten thousand cost who wait while an encoder says nothing
+    Silence,
     /// R1 to R9: a MoQ relay beside other relays, and beside bare QUIC streams
     LoadMoq {
         /// Only this of it
@@ -113,7 +115,7 @@ enum Measure {
 }
 
 impl Measure {
-    const EACH: [Self; 15] = [
+    const EACH: [Self; 16] = [
         Self::Idle,
         Self::Start,
         Self::Ingest,
@@ -122,6 +124,7 @@ impl Measure {
         Self::Recording,
         Self::Delivery,
         Self::Parked,
+        Self::Silence,
         Self::LoadMoq { part: None },
         Self::Handshake,
         Self::Share,
@@ -214,6 +217,7 @@ fn one(measure: Measure, setup: &Setup) -> Result<bool> {
         Measure::Recording => measure::recording::run(setup),
         Measure::Delivery => measure::delivery::run(setup),
         Measure::Parked => measure::parked::run(setup),
+        Measure::Silence => measure::silence::run(setup),
         Measure::LoadMoq { part } => measure::moq::run(setup, part),
         Measure::Bare { .. } => Ok(true),
         Measure::Handshake => measure::handshake::run(setup),

@@ -12,6 +12,7 @@ pub(crate) mod parked;
 pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod share;
+pub(crate) mod silence;
 pub(crate) mod start;
 pub(crate) mod visible;
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use control::{Control, DocumentKey, EngineError, Expect, InputUid, Resolved, VideoUid};
 use futures_util::FutureExt;
 
+use crate::changes::{Changed, Changes};
 use crate::claims::Grant;
 use crate::keys::{NewKey, PublicKey};
 use crate::limits::{CLOCK_SKEW, ID_BYTES_MAX, KEYS, TOKENS_KEPT};
@@ -16,7 +16,7 @@ use crate::link::link_is_there;
 use crate::lookups::Lookups;
 use crate::origins;
 use crate::rules::{self, Countries};
-use crate::token::{self, OwnKey, TokenError, VerifyingKey};
+use crate::token::{self, OwnKey, TokenError, VerifyingKey, hash_of, is_token, with_video};
 
 /// The documents that signing keys are kept in.
 const KIND: &str = "signing-key";
@@ -116,6 +116,7 @@ pub struct Access {
     policies: Lookups<String, Option<Arc<Policy>>>,
     /// By uid and id: whether the link is there.
     links: Lookups<(String, String), bool>,
+    changed: Changed,
 }
 
 #[derive(Default)]
@@ -162,8 +163,8 @@ impl Access {
             }
         }
         let state = State { keys, ..State::default() };
-        let (policies, links) = (Lookups::default(), Lookups::default());
-        Ok(Self { control, own, countries, state: state.into(), policies, links })
+        let (policies, links, changed) = Default::default();
+        Ok(Self { control, own, countries, state: state.into(), policies, links, changed })
     }
 
     /// Whether countries are known, for those who write rules.
@@ -280,6 +281,7 @@ impl Access {
 
     pub(crate) fn forget_link(&self, uid: &str, id: &str) {
         self.links.forget(&(uid.to_owned(), id.to_owned()));
+        self.changed.say();
     }
 
     /// A signature is checked once, its key looked for each time: deleting a key ends all its tokens.
@@ -336,6 +338,13 @@ impl Access {
     /// Somebody has changed an input or a video here: what is remembered of them is read again.
     pub fn forget_policies(&self) {
         self.policies.forget_all();
+        self.changed.say();
+    }
+
+    /// Hears of changes from now on: who may watch may be another one after each. An end by the clock
+    /// ([`Pass::until_ms`]) is none.
+    pub fn changes(&self) -> Changes {
+        self.changed.heard()
     }
 
     /// A token of the server's own making.
@@ -388,6 +397,7 @@ impl Access {
             state.keys.remove(id);
             state.tokens.retain(|_, (kid, _)| kid != id);
         }
+        self.changed.say();
         match self.control.delete_document(name, Expect::Any).await {
             Ok(()) => Ok(true),
             Err(control::DocumentError::Engine(error)) => Err(error),
@@ -452,24 +462,6 @@ impl Policy {
     fn embedders(&self) -> Vec<Vec<String>> {
         self.origins.iter().filter(|list| !list.is_empty()).cloned().collect()
     }
-}
-
-fn hash_of(token: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-    hash
-}
-
-/// A uid has no dot, a JWT has two.
-fn is_token(segment: &str) -> bool {
-    segment.contains('.')
-}
-
-/// A token and the video that is watched by it. RFC 7515 §7.1: a JWT has three parts, so this is none.
-fn with_video(segment: &str) -> Option<(&str, &str)> {
-    let (token, video) = segment.rsplit_once('.')?;
-    let three = token.bytes().filter(|byte| *byte == b'.').count() == 2;
-    (three && VideoUid::parse(video).is_ok()).then_some((token, video))
 }
 
 /// Without a token.

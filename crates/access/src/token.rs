@@ -1,8 +1,10 @@
 //! Tokens: JWTs, checked and made.
 
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use control::VideoUid;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
 
@@ -71,6 +73,14 @@ pub(crate) fn kid(token: &str) -> Result<String, TokenError> {
         .map_err(|_| TokenError::Malformed)?;
     let kid = claims.get("kid").and_then(Value::as_str).map(str::to_owned);
     kid.ok_or(TokenError::Claim("kid"))
+}
+
+/// What a token says it is for: the uid of a video or of a live input. Its signature is not looked at, so this is for who holds the
+/// token, and not for who is shown it.
+pub fn subject(token: &str) -> Option<String> {
+    kid(token).ok()?;
+    let claims: Map<String, Value> = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
+    claims.get("sub").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// RFC 7515 §4.1.11: what `crit` names and is not known makes all of it invalid, also an empty list or one of names that
@@ -144,6 +154,25 @@ pub(crate) fn sign_with(
     let mut header = Header::new(algorithm.jwa());
     header.kid = Some(kid.to_owned());
     jsonwebtoken::encode(&header, &grant.to_claims(kid), &encoding).ok()
+}
+
+/// What it is remembered by.
+pub(crate) fn hash_of(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    hash
+}
+
+/// A uid has no dot, a JWT has two.
+pub(crate) fn is_token(segment: &str) -> bool {
+    segment.contains('.')
+}
+
+/// A token and the video that is watched by it. RFC 7515 §7.1: a JWT has three parts, so this is none.
+pub(crate) fn with_video(segment: &str) -> Option<(&str, &str)> {
+    let (token, video) = segment.rsplit_once('.')?;
+    let three = token.bytes().filter(|byte| *byte == b'.').count() == 2;
+    (three && VideoUid::parse(video).is_ok()).then_some((token, video))
 }
 
 #[cfg(test)]

@@ -89,6 +89,17 @@ impl TrackRecord {
         self.start.saturating_add(parts)
     }
 
+    /// The same time without media: a gap.
+    #[must_use]
+    pub fn lost(mut self) -> Self {
+        let duration = self.parts.iter().fold(0u32, |sum, p| sum.saturating_add(p.duration));
+        let target_known = self.parts.iter().any(|p| p.target_known);
+        let (independent, last) = (true, true);
+        let lost = PartRecord { duration, independent, last, target_known, ..Default::default() };
+        (self.parts, self.gap) = (vec![lost], true);
+        self
+    }
+
     /// Each part with the bytes of the object that it is.
     pub fn ranges(&self) -> impl Iterator<Item = (&PartRecord, Range<u64>)> {
         self.parts.iter().scan(self.offset, |at, part| {

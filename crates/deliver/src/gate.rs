@@ -11,11 +11,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until};
 
 use crate::guarded::guarded;
 use crate::http::{Site, no_content, plain};
-use crate::limits::LOOK_EVERY;
+use crate::right::Right;
 use crate::waiting::{OfMany, Waiter};
 use crate::{pages, playlist, query};
 
@@ -46,7 +45,7 @@ pub(crate) async fn gate(
     }
     let param = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
     let page = Page::of(request.uri().path());
-    let asked = Asked {
+    let asked = Arc::new(Asked {
         segment: param("id").unwrap_or_default().to_owned(),
         video: param("video").map(str::to_owned),
         peer,
@@ -58,11 +57,20 @@ pub(crate) async fn gate(
         host: field(request.headers(), header::HOST)
             .map(str::to_owned)
             .or_else(|| request.uri().authority().map(ToString::to_string)),
+        page,
+        site,
+    });
+    let quic = asked.site.quic();
+    let changes = asked.site.access.changes();
+    // In memory of its own: it is large, done at once, and the request around it may wait for long afterwards.
+    let ask = move || {
+        let asked = asked.clone();
+        async move { asked.ask().await }.boxed()
     };
-    let mut looked = Instant::now();
-    let pass = match asked.ask(&site, page).await {
+    let mut right = Right::new(ask, changes, now_ms);
+    let pass = match right.look().await {
         Ok(pass) => pass,
-        Err(refusal) => return turned_away(refusal, page, site.quic()),
+        Err(refusal) => return turned_away(refusal, page, quic),
     };
     let (restricted, by_origin) = (pass.restricted, !pass.embedders.is_empty());
     let edge = request.headers().get(EDGE).is_some_and(|v| v == CHECKS);
@@ -79,22 +87,20 @@ pub(crate) async fn gate(
             biased;
             response = &mut answering => break response,
             // What an edge waits for that checks each of those who get it is not only his who asked first.
-            () = sleep_until(looked + LOOK_EVERY), if !edge => {}
+            () = right.may_have_ended(), if !edge => {}
         }
-        // Nothing may come for long: the link may have ended meanwhile, or been taken back.
-        looked = Instant::now();
-        match asked.ask(&site, page).await {
+        match right.look().await {
             Ok(_) | Err(Refusal::Unavailable) => {}
-            Err(refusal) => return turned_away(refusal, page, site.quic()),
+            Err(refusal) => return turned_away(refusal, page, quic),
         }
     };
     // Where an edge checks each of those who get what it keeps, that is not only his who asked first.
     let shared = edge && !is_unkept(response.headers());
-    if !shared && looked.elapsed() > AGAIN_AFTER {
-        looked = Instant::now();
-        if let Err(refusal) = asked.ask(&site, page).await {
-            return turned_away(refusal, page, site.quic());
-        }
+    if !shared
+        && right.age() > AGAIN_AFTER
+        && let Err(refusal) = right.look().await
+    {
+        return turned_away(refusal, page, quic);
     }
     if by_origin {
         // RFC 9110 §12.5.5: who asks decides.
@@ -109,13 +115,7 @@ pub(crate) async fn gate(
         keep_private(response.headers_mut());
     }
     // What is open may be locked meanwhile.
-    let asked = Arc::new(asked);
-    response.map(|body| {
-        guarded(body, looked, move || {
-            let (asked, site) = (asked.clone(), site.clone());
-            async move { asked.ask(&site, page).await.map(drop) }.boxed()
-        })
-    })
+    response.map(|body| guarded(body, right))
 }
 
 /// A page of another host asks whether it may send header fields of its own: those of CMCD, and ranges. It says nothing,
@@ -177,8 +177,10 @@ fn is_unkept(headers: &HeaderMap) -> bool {
     headers.get(header::CACHE_CONTROL).is_none_or(|v| v == "no-store")
 }
 
-/// What a request says of itself, kept for the second look.
+/// What a request says of itself, and of whom: kept for the next look.
 struct Asked {
+    site: Site,
+    page: Page,
     segment: String,
     video: Option<String>,
     peer: SocketAddr,
@@ -187,8 +189,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// In memory of its own: it is large, done at once, and the request around it may wait for long afterwards.
-    async fn ask(&self, site: &Site, page: Page) -> Result<Pass, Refusal> {
+    async fn ask(&self) -> Result<Pass, Refusal> {
+        let site = &self.site;
         let visitor = Visitor {
             address: self.peer.ip().to_canonical(),
             origin: self.origin.as_deref(),
@@ -197,10 +199,10 @@ impl Asked {
         };
         let shown = |video: &str| site.library.input_of(video);
         let pass = match &self.video {
-            Some(video) => Box::pin(site.access.media(&self.segment, video, shown, visitor)).await,
-            None => Box::pin(site.access.enter(&self.segment, shown, visitor)).await,
+            Some(video) => site.access.media(&self.segment, video, shown, visitor).await,
+            None => site.access.enter(&self.segment, shown, visitor).await,
         };
-        pass.and_then(|pass| page.lets_in(pass))
+        pass.and_then(|pass| self.page.lets_in(pass))
     }
 }
 

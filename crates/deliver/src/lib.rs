@@ -28,6 +28,7 @@ mod playback;
 mod playlist;
 mod query;
 mod ranges;
+mod right;
 mod share;
 mod shelf;
 pub mod tracks;

@@ -16,7 +16,8 @@ pub const PIECE_BYTES: usize = 256 << 10;
 /// Renderings kept of one rendition: plain, low latency, everything, delta, of the newest version.
 pub const RENDERINGS_MAX: usize = 8;
 
-/// How long a body that is made as it is sent goes on, or a request waits, before it is asked again whether its viewer may have it. Together with what
+/// How long a body that is made as it is sent goes on before it is asked again whether its viewer may have it; and where changes come one upon
+/// the other, how often it is asked about a body or a request that waits. Together with what
 /// is remembered of the answer (`POLICY_AGE` in `access`), a link that is taken back ends within a second.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 

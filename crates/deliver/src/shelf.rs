@@ -243,10 +243,26 @@ impl Shelf {
     ) -> Result<Option<Bytes>, Unreadable> {
         let Some(history) = self.history.as_ref() else { return Ok(None) };
         let Ok(video) = control::VideoUid::parse(&self.about.video) else { return Ok(None) };
-        history.file(&video, rendition, file).await.map_err(|error| {
+        let unreadable = |error| {
             tracing::warn!(%video, %error, "can't read a recording");
             Unreadable
-        })
+        };
+        let read = history.file(&video, rendition, file).await.map_err(unreadable)?;
+        if let (None, File::Segment { number, .. } | File::Part { number, .. }) = (&read, file)
+            && history.is_gone(&video, number).await.map_err(unreadable)?
+        {
+            self.lose([number]);
+        }
+        Ok(read)
+    }
+
+    /// Numbers that are no longer to be had are gaps in all tracks.
+    fn lose(&self, numbers: impl IntoIterator<Item = u64>) {
+        let index = &mut self.state().index;
+        let names: Vec<String> = index.renditions().map(|(name, _)| name.to_owned()).collect();
+        for number in numbers {
+            names.iter().for_each(|name| index.lose(name, number));
+        }
     }
 
     pub(crate) fn init(&self, id: u64) -> Option<Vec<Bytes>> {
@@ -489,12 +505,8 @@ impl Follower {
         let Some(recorder) = &self.shelf.recorder else { return };
         let oldest = self.tracks.iter().filter_map(|t| t.memory.oldest_group()).min();
         let lost = recorder.take_lost(oldest.unwrap_or(0));
-        if lost.is_empty() {
-            return;
-        }
-        let mut state = self.shelf.state();
-        for number in lost {
-            self.tracks.iter().for_each(|track| state.index.lose(&track.name, number));
+        if !lost.is_empty() {
+            self.shelf.lose(lost);
         }
     }
 

@@ -196,6 +196,8 @@ async fn namespaces(
     let (mut held, mut looked) = (BTreeSet::new(), None::<Path>);
     // The same of all of them: what everybody may watch may be locked.
     let mut looked_at_all = None::<Path>;
+    // What he may not watch: it may be opened.
+    let (mut shut, mut looked_at_shut) = (BTreeSet::new(), None::<Path>);
     loop {
         let prefix = terms.borrow_and_update().prefix.clone();
         let gone = |path: &Path| {
@@ -213,10 +215,11 @@ async fn namespaces(
         });
         unsure.retain(|path: &Path| path.starts_with(&prefix));
         held.retain(|path: &Path| path.starts_with(&prefix));
+        shut.retain(|path: &Path| path.starts_with(&prefix));
         let mut announcements = viewer.relay.origin.announcements(prefix);
         let mut look = clock::now() + GATE_AGAIN;
         loop {
-            let any = !told.is_empty() || !unsure.is_empty();
+            let any = !told.is_empty() || !unsure.is_empty() || !shut.is_empty();
             let (mut path, mut again) = (None, false);
             tokio::select! {
                 news = poll_fn(|cx| announcements.poll(cx)) => match news {
@@ -224,6 +227,7 @@ async fn namespaces(
                     Announce::Gone(path) => {
                         unsure.remove(&path);
                         held.remove(&path);
+                        shut.remove(&path);
                         if told.remove(&path) {
                             gone(&path);
                         }
@@ -249,6 +253,7 @@ async fn namespaces(
                 let of_all = next(&told, &mut looked_at_all, GATE_NAMES_OPEN);
                 paths.extend(of_all.into_iter().filter(|path| !held.contains(path)));
                 paths.extend(unsure.iter().take(GATE_NAMES).cloned());
+                paths.extend(next(&shut, &mut looked_at_shut, GATE_NAMES_OPEN));
             }
             for path in paths {
                 let Some(namespace) = namespace_of(&path) else { continue };
@@ -267,9 +272,13 @@ async fn namespaces(
                         if told.remove(&path) {
                             gone(&path);
                         }
+                        if shut.len() < ANNOUNCED_MAX {
+                            shut.insert(path);
+                        }
                     }
                     Ok(()) => {
                         unsure.remove(&path);
+                        shut.remove(&path);
                         let Some(route) = route_to(link, viewer, &path) else {
                             if told.remove(&path) {
                                 gone(&path);

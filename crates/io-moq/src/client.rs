@@ -25,7 +25,7 @@ use crate::link::{Driver, Link, Told};
 use crate::listen::{Counters, protocols};
 use crate::names::path_of;
 use crate::publish::{Denied, ask, info_of};
-use crate::qlog::Log;
+use crate::qlog::{Log, Logs, Side};
 use crate::session::{Connected, Relay};
 use crate::take::Taken;
 pub use fetch::{Fetched, Item};
@@ -219,6 +219,14 @@ impl Over {
     }
 }
 
+/// Who pulls from a server for others.
+pub(crate) struct Pulling {
+    /// Which node of a network it is.
+    pub(crate) node: Option<Node>,
+    /// Where its sessions are written down.
+    pub(crate) logs: Option<Logs>,
+}
+
 /// A connection to a server, and what it asks of us.
 pub struct Client {
     driver: Driver,
@@ -241,7 +249,7 @@ impl Client {
         server: &Server,
         trust: Trust,
         origin: Origin,
-        node: Option<Node>,
+        pulling: Option<Pulling>,
     ) -> Result<Self, ClientError> {
         let failed = |error| ClientError::Connect { server: server.authority(), error };
         let protocols = match server.draft {
@@ -257,13 +265,13 @@ impl Client {
         for address in found.map_err(wrong)? {
             let endpoint = Endpoint::client(address)?;
             let (name, trust) = (&server.host, trust.clone());
-            let connected = match node {
+            let connected = match &pulling {
                 None => endpoint.connect(address, name, trust, &protocols).await,
                 Some(_) => endpoint.connect_up(address, name, trust, &protocols).await,
             };
             match connected {
                 Ok(connection) => {
-                    return Ok(Self::begin(connection, endpoint, server, origin, node));
+                    return Ok(Self::begin(connection, endpoint, server, origin, pulling));
                 }
                 Err(error) => last = failed(error),
             }
@@ -277,8 +285,9 @@ impl Client {
         endpoint: Endpoint,
         server: &Server,
         origin: Origin,
-        node: Option<Node>,
+        pulling: Option<Pulling>,
     ) -> Self {
+        let (node, logs) = pulling.map_or((None, None), |pulling| (pulling.node, pulling.logs));
         let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn));
         let config = Config {
             path: server.path.clone(),
@@ -288,9 +297,11 @@ impl Client {
             // invariant: TLS lets nothing pass that we did not offer.
             ..Config::new(version.unwrap_or(Version::Draft18))
         };
+        let log =
+            logs.map_or(Log::off(), |logs| logs.begin(&connection, config.version, Side::Client));
         let counters = Arc::new(Counters::default());
         let session = Session::client(clock::now(), config);
-        let driver = Driver::new(connection, session, counters.traffic.clone(), Log::off());
+        let driver = Driver::new(connection, session, counters.traffic.clone(), log);
         // A server may subscribe and fetch; it publishes nothing to us that we did not ask for.
         let closed: Door = Arc::new(|_| Box::pin(async { Err(Refused::NoKey) }));
         let relay = Relay {
@@ -325,7 +336,10 @@ impl Client {
                     return Over::GoAway { uri };
                 }
                 Ok(event) => self.serving.event(event),
-                Err(ended) => return Over::Ended(ended),
+                Err(ended) => {
+                    self.driver.log_end(&ended);
+                    return Over::Ended(ended);
+                }
             }
         }
     }

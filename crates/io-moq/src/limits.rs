@@ -173,6 +173,10 @@ pub const PAST_PER_CONNECTION: usize = 24;
 /// The longest that a FETCH waits for who can bring what is not in memory; and for a peer that takes nothing of it.
 pub const FETCH_MAX: Duration = Duration::from_secs(30);
 
+/// An answer of a publisher to a FETCH that nobody reads on for so long is given up, and the rest asked for again by who does: it holds
+/// room of its connection, and a place of those that FETCHes have. Two of a player's reads.
+pub const FETCH_UNREAD_MAX: Duration = Duration::from_secs(1);
+
 /// A stream of the past is not reset before its header is so old: time for a peer to get it, also if it is lost once and sent again.
 pub const HEADER_ARRIVES: Duration = Duration::from_secs(1);
 
@@ -258,9 +262,8 @@ pub const GATE_AGAIN: Duration = Duration::from_millis(400);
 /// one.
 pub const GATE_NAMES: usize = 64;
 
-/// The same of those that were open to everybody when they were told, whose owner may lock them:
-/// who has a few below his prefix hears of it as soon, and strangers who have all of a node cost it
-/// little.
+/// The same of those that were open to everybody when they were told, whose owner may lock them, and of those that were locked and
+/// may be opened: who has a few below his prefix hears of it as soon, and strangers who have all of a node cost it little.
 pub const GATE_NAMES_OPEN: usize = 8;
 
 /// Looks in a row that nobody could answer, because the database is busy: a view goes on for so long, as an answer over HTTP does.
@@ -301,9 +304,17 @@ pub const UPLINK_CHANGES_PER_S: u32 = 200;
 /// there: so many are answered in a round trip, and leave three quarters of what it takes to tracks that there are.
 pub const UPLINK_ASKS_MAX: usize = 64;
 
+/// The same of one broadcast: names that are made up in one have those of others wait only where there are some such. All tracks of
+/// a broadcast with its levels.
+pub const UPLINK_ASKS_EACH: usize = 16;
+
 /// FETCHes to one upstream whose answers are not here yet; more of them wait for these. Ranges may be made up as well: so many leave
-/// what it takes to tracks, and it sends [`PAST_PER_CONNECTION`] of them at once.
-pub const UPLINK_FETCHES_MAX: usize = 64;
+/// what it takes to tracks, and it sends no more of them at once.
+pub const UPLINK_FETCHES_MAX: usize = PAST_PER_CONNECTION;
+
+/// What all streams of a link may have in flight to us. FETCHes that nobody reads on hold [`STREAM_WINDOW`] each, for as long as
+/// [`FETCH_UNREAD_MAX`]: what is live has [`RECEIVE_WINDOW`] beside all of them, as it has from any other publisher. 38 MB.
+pub const UPLINK_RECEIVE_WINDOW: u32 = RECEIVE_WINDOW + UPLINK_FETCHES_MAX as u32 * STREAM_WINDOW;
 
 /// A track of an upstream that is paused there for so long is subscribed to no more, until somebody reads it again: each costs one of
 /// the requests that the upstream takes.
@@ -331,6 +342,9 @@ pub const UPLINK_AGAIN_MAX: Duration = Duration::from_secs(20);
 /// An upstream that was there for so long is tried as if it had not been lost before; and so seldom one is followed at once to
 /// where it goes on.
 pub const UPLINK_STEADY: Duration = Duration::from_secs(60);
+
+/// How often an upstream is asked whether it takes the token that its address has: one ends in the middle of the night.
+pub const UPLINK_TOKEN_LOOK: Duration = Duration::from_secs(30);
 
 /// One that refuses us may say when it is to be asked again: in so long at most.
 pub const UPLINK_REFUSED_MAX: Duration = Duration::from_secs(300);

@@ -399,6 +399,15 @@ impl Driver {
         self.over
     }
 
+    /// Writes down how it ended.
+    pub(crate) fn log_end(&self, ended: &Ended) {
+        self.link.log.event("quic:connection_closed", || {
+            let owner = if self.over.is_some() { "local" } else { "remote" };
+            let code = self.over.or(ended.code);
+            serde_json::json!({ "owner": owner, "application_code": code, "reason": ended.reason })
+        });
+    }
+
     /// The next thing that happened; how the connection ended, once it has. Dropping the future loses
     /// nothing.
     pub(crate) async fn next(&mut self) -> Result<Event, Ended> {

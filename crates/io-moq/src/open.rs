@@ -133,15 +133,19 @@ impl OpenBroadcasts {
 
     /// The broadcast of a namespace in which nobody has published yet, if somebody publishes one above it
     /// (draft-18 §9.5): he may have its tracks. It lasts for as long as what is returned, or who brings one of them.
-    /// Nothing, if there are too many of its kind already: their names may be made up.
-    pub(crate) fn below(&self, origin: &Origin, path: &Path) -> Option<Arc<Producer>> {
+    /// Nothing, if nobody does; an error, if there are too many of its kind already: their names may be made up.
+    pub(crate) fn below(
+        &self,
+        origin: &Origin,
+        path: &Path,
+    ) -> Option<Result<Arc<Producer>, PublishError>> {
         let fields = path.fields();
         let mut above =
             (1..=fields.len()).rev().filter_map(|n| Path::new(fields[..n].iter().cloned()).ok());
         let announced = self.announced();
         let nearest = above.find(|above| announced.contains_key(above));
         drop(announced);
-        self.join(origin, path, Some(nearest?)).ok()
+        Some(self.join(origin, path, Some(nearest?)))
     }
 
     /// The broadcast of a namespace. Those who ask for namespaces hear of it, unless it is only looked for `below` another.
@@ -280,7 +284,10 @@ pub(crate) async fn serve(mut publisher: Publisher, path: Path, broadcast: Arc<P
     let relay = publisher.relay.clone();
     // Behind all that keeps the broadcast.
     let _tells = TellsEnd(relay.clone());
-    publisher.link.connection.receives();
+    // From an upstream it is more already.
+    if publisher.uplink.is_none() {
+        publisher.link.connection.receives();
+    }
     let mut joined = relay.open.joined.subscribe();
     let mut relaying = Relaying::new(&publisher, path.clone(), broadcast);
     loop {
@@ -593,7 +600,7 @@ mod tests {
             open.announced().insert(path(&["open", space]), 1);
         }
         let ask = |space: &str, name: usize| {
-            open.below(&origin, &path(&["open", space, &name.to_string()]))
+            open.below(&origin, &path(&["open", space, &name.to_string()])).unwrap().ok()
         };
         let mut kept: Vec<_> = (0..1_000).filter_map(|name| ask("0", name)).collect();
         assert_eq!(kept.len(), UNTOLD_PER_NAMESPACE_MAX);

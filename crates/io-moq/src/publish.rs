@@ -357,7 +357,8 @@ pub(crate) async fn ask_over(
     pull: Option<&Pull>,
 ) -> Result<Granted, Denied> {
     let _turn = match pull {
-        Some(pull) => pull.asks.acquire().await.ok(),
+        // Who waits for others of his broadcast keeps no place of all.
+        Some(pull) => Some((pull.asks_each.acquire().await, pull.asks.acquire().await)),
         None => None,
     };
     let counted = pull.map(|pull| OneMore::subscription(&pull.status));

@@ -30,6 +30,22 @@ pub use writer::Writer;
 /// Whose sessions are written down.
 pub type Wanted = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
+/// Which end of a session writes it down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Server,
+    Client,
+}
+
+impl Side {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+}
+
 /// Where logs go.
 #[derive(Clone)]
 pub struct Logs {
@@ -57,13 +73,13 @@ pub fn logs(folder: std::path::PathBuf, wanted: Wanted) -> (Logs, Writer) {
 
 impl Logs {
     /// Begins the log of a session, if it is wanted.
-    pub(crate) fn begin(&self, connection: &Connection, version: Version) -> Log {
+    pub(crate) fn begin(&self, connection: &Connection, version: Version, side: Side) -> Log {
         let peer = connection.peer();
         if !(self.wanted)(peer.ip().to_canonical()) {
             return Log::off();
         }
         let web = connection.transport() == Transport::WebTransport;
-        let header = Header { peer, draft: version.draft(), web, now_ms: now_ms() };
+        let header = Header { side, peer, draft: version.draft(), web, now_ms: now_ms() };
         let path = Some(connection.clone());
         Log(Some(Arc::new(SessionLog::begin(self.clone(), &header, path))))
     }
@@ -92,6 +108,7 @@ impl Entry {
 
 /// What stands before all events.
 struct Header {
+    side: Side,
     peer: SocketAddr,
     draft: u8,
     web: bool,
@@ -106,7 +123,7 @@ impl Header {
             "serialization_format": "application/qlog+json-seq",
             "title": format!("MoQ draft {} over {carrier} with {}", self.draft, self.peer),
             "trace": {
-                "vantage_point": { "type": "server" },
+                "vantage_point": { "type": self.side.word() },
                 "event_schemas": [
                     "urn:ietf:params:qlog:events:moqt-08",
                     "urn:ietf:params:qlog:events:quic-12",
@@ -153,8 +170,8 @@ impl SessionLog {
         let file = logs.next.fetch_add(1, Ordering::Relaxed);
         // Sorted by name they are sorted by time. One process never names two alike, nor do two within a millisecond.
         let stamp = date_time(header.now_ms).replace([':', '-', '.'], "");
-        let name = format!("{stamp}-{}-{file}_server.sqlog", std::process::id());
-        let group = name.trim_end_matches("_server.sqlog").to_owned();
+        let group = format!("{stamp}-{}-{file}", std::process::id());
+        let name = format!("{group}_{}.sqlog", header.side.word());
         let log = Self {
             logs,
             file,

@@ -29,7 +29,7 @@ use crate::open::OpenBroadcasts;
 use crate::own::Own;
 use crate::play::{Serving, Wishes, ask_for_group, location, order_of};
 use crate::publish::{Offer, Offered, Publisher};
-use crate::qlog::{Log, Logs};
+use crate::qlog::{Log, Logs, Side};
 use crate::transport::Connection;
 use crate::updates::{Update, Updates};
 use crate::viewer::{Credentials, Seats, Viewer, secrets};
@@ -102,8 +102,11 @@ pub(crate) async fn run(
         ..Config::new(version)
     };
     let (session, traffic) = (Session::server(clock::now(), config), &relay.counters.traffic);
-    let log = relay.logs.as_ref().map_or(Log::off(), |logs| logs.begin(&connection, version));
-    let mut driver = Driver::new(connection.clone(), session, traffic.clone(), log.clone());
+    let log = relay
+        .logs
+        .as_ref()
+        .map_or(Log::off(), |logs| logs.begin(&connection, version, Side::Server));
+    let mut driver = Driver::new(connection.clone(), session, traffic.clone(), log);
     let _joined = traffic.join(driver.link());
     let mut serving = Connected::new(driver.link().clone(), relay, Some(guard));
     // When a peer that was asked to leave is looked at next; and when something was asked for last, and that is looked at next.
@@ -143,11 +146,7 @@ pub(crate) async fn run(
     if driver.closed_with().or(ended.code).is_some_and(|code| code != 0) {
         serving.relay.counters.session_errors.fetch_add(1, Ordering::Relaxed);
     }
-    log.event("quic:connection_closed", || {
-        let owner = if driver.closed_with().is_some() { "local" } else { "remote" };
-        let code = driver.closed_with().or(ended.code);
-        serde_json::json!({ "owner": owner, "application_code": code, "reason": ended.reason })
-    });
+    driver.log_end(&ended);
     // NO_ERROR: the peer is done, it was not lost.
     serving.goodbye.store(ended.code == Some(0), Ordering::Relaxed);
     tracing::debug!(peer = %connection.peer(), reason = %ended.reason.escape_debug(), "moq: closed");

@@ -287,6 +287,7 @@ impl Endpoint {
             .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
         let mut transport = transport();
         transport
+            .receive_window(VarInt::from_u32(limits::UPLINK_RECEIVE_WINDOW))
             .keep_alive_interval(Some(limits::UPLINK_KEEP_ALIVE))
             .max_idle_timeout(quinn::IdleTimeout::try_from(limits::UPLINK_IDLE).ok());
         config.transport_config(Arc::new(transport));

@@ -22,15 +22,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, HURRY_MAX, PAST_PRIORITY};
+use crate::limits::{
+    FETCH_MAX, FETCH_UNREAD_MAX, FETCHED_OBJECT_BYTES_MAX, HURRY_MAX, PAST_PRIORITY,
+};
 use crate::link::{DataStream, Link, Told};
 use crate::transport::Read;
 
 /// What is asked for without a word is as urgent as this (draft-18 §10.2.6).
 pub(crate) const PRIORITY: u8 = 128;
-
-/// How often it is looked whether anybody still wants the answer, while nobody reads it.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Asks the publisher, and answers with what it says. A publisher that does not know is passed over: the next
 /// responder is asked then.
@@ -55,6 +54,7 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
         // What the publisher did not speak of is behind its largest object.
         Ok(()) => answer.end(),
         Err(Broken::Malformed) => answer.malformed(),
+        Err(Broken::Unread) => answer.leave_off(),
         Err(Broken::Off) => {}
     }
 }
@@ -105,7 +105,7 @@ pub(crate) async fn begun(
             track.end(Close::Malformed);
             None
         }
-        Err(Broken::Off) => Some(Duration::ZERO),
+        Err(Broken::Off | Broken::Unread) => Some(Duration::ZERO),
     };
     match answering.into {
         To::Track { open, .. } => (open, again),
@@ -250,6 +250,8 @@ async fn stream_of(
 enum Broken {
     /// It does not come, or nobody wants it.
     Off,
+    /// Nobody reads on.
+    Unread,
     /// What came contradicts itself (draft-18 §2.4.2).
     Malformed,
 }
@@ -385,18 +387,15 @@ impl Answering {
         Ok(())
     }
 
-    /// Waits until somebody reads.
+    /// Waits until somebody reads. Not for long: what comes meanwhile is with QUIC, where it holds room that all of the connection
+    /// shares.
     async fn room(&mut self) -> Result<(), Broken> {
         // A track keeps what comes, within the bounds of its group.
         let To::Answer(answer) = &mut self.into else { return Ok(()) };
-        loop {
-            let room = poll_fn(|cx| answer.poll_room(cx));
-            if timeout(LOOK, room).await.is_ok() {
-                return Ok(());
-            }
-            if !answer.is_wanted() {
-                return Err(Broken::Off);
-            }
+        match timeout(FETCH_UNREAD_MAX, poll_fn(|cx| answer.poll_room(cx))).await {
+            Ok(()) => Ok(()),
+            Err(_) if answer.is_wanted() => Err(Broken::Unread),
+            Err(_) => Err(Broken::Off),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt::{Answer, AuthToken, Done, DoneCode, RequestCode, Secret};
-use spine::{Announce, LookupError, Path, Waiting, track};
+use spine::{Announce, LookupError, Path, PublishError, Waiting, track};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -377,6 +377,7 @@ async fn find(
     wait: Duration,
 ) -> Result<track::Consumer, Answer> {
     let missing = || Answer::error(RequestCode::DoesNotExist, "no such track here");
+    let too_many = |why: LookupError| Answer::error(RequestCode::ExcessiveLoad, why.to_string());
     let (Some(path), Some(track)) = (path_of(name.namespace()), name_of(name)) else {
         return Err(missing());
     };
@@ -388,10 +389,17 @@ async fn find(
         let broadcast = match origin.get(&path) {
             Some(broadcast) => broadcast,
             // draft-18 §9.5: who publishes a namespace is asked for what is below it as well.
-            None => {
-                kept = relay.open.below(origin, &path)?;
-                kept.consume()
-            }
+            None => match relay.open.below(origin, &path)? {
+                Ok(broadcast) => {
+                    kept = broadcast;
+                    kept.consume()
+                }
+                // Whether it is there nobody was asked.
+                Err(PublishError::TooManyBroadcasts | PublishError::OutOfMemory) => {
+                    return Some(Err(too_many(LookupError::TooMany)));
+                }
+                Err(_) => return None,
+            },
         };
         match broadcast.track(&track, deadline).await {
             Ok(track) => Some(Ok(track)),
@@ -399,9 +407,7 @@ async fn find(
             Err(why @ LookupError::NotUnderstood) => {
                 Some(Err(Answer::error(RequestCode::UnsupportedExtension, why.to_string())))
             }
-            Err(why @ LookupError::TooMany) => {
-                Some(Err(Answer::error(RequestCode::ExcessiveLoad, why.to_string())))
-            }
+            Err(why @ LookupError::TooMany) => Some(Err(too_many(why))),
             Err(_) => None,
         }
     };

@@ -306,14 +306,20 @@ fn key_of(publish: &Publish) -> String {
     key_in(publish.name.expose(), publish.connect.app.expose()).to_owned()
 }
 
-/// As it is pasted: with blanks around it, or as the end of a path. No key has either in it.
+/// As it is pasted: with blanks around it, or as the end of a path, which may be all there is of it. No key has either
+/// in it, and none is the application that we name ourselves.
 fn key_in<'a>(name: &'a str, app: &'a str) -> &'a str {
     let around = |c: char| c == '/' || c.is_whitespace();
     let name = name.trim_matches(around);
     if !name.is_empty() {
         return name.rsplit('/').next().unwrap_or(name);
     }
-    app.trim_matches(around).rsplit_once('/').map_or("", |(_, key)| key)
+    let app = app.trim_matches(around);
+    match app.rsplit_once('/') {
+        Some((_, key)) => key,
+        None if app == "live" => "",
+        None => app,
+    }
 }
 
 #[cfg(test)]
@@ -330,6 +336,8 @@ mod tests {
             ("foo/KEY", "live"),
             ("", "live/KEY"),
             (" ", "live/KEY/ "),
+            ("", "KEY"),
+            ("", "/KEY/ "),
         ] {
             assert_eq!(key_in(name, app), "KEY", "{name:?} of {app:?}");
         }

@@ -18,7 +18,7 @@ use record::{History, Space};
 use spine::Origin;
 
 use crate::encoder::Encoding;
-use crate::ingest::{now_ms, path_of};
+use crate::ingest::{Found, now_ms, path_of};
 use crate::limits::PLAYBACK_INPUTS_MAX;
 use crate::moq;
 use crate::tls::Certificate;
@@ -42,7 +42,7 @@ pub(crate) struct Admin {
     /// How it stands with the certificate of our names.
     pub(crate) domain: Option<Arc<Status>>,
     pub(crate) panics: Arc<AtomicU64>,
-    pub(crate) holes: Arc<AtomicU64>,
+    pub(crate) found: Arc<Found>,
     pub(crate) backlog: record::Backlog,
     pub(crate) space: Arc<Space>,
     pub(crate) history: Arc<History>,
@@ -328,7 +328,17 @@ fn text(admin: &Admin) -> String {
         (
             "packaging_holes",
             "Places where frames had left the cache before they were packaged.",
-            &*admin.holes,
+            &admin.found.holes,
+        ),
+        (
+            "packaging_silent_frames",
+            "Frames of silence in the place of sound that did not come.",
+            &admin.found.silent_frames,
+        ),
+        (
+            "packaging_pictures_shown_again",
+            "Key pictures shown again in the place of pictures that did not come.",
+            &admin.found.pictures_shown_again,
         ),
         ("task_panics", "Tasks that panicked: a fault of Airwave.", &*admin.panics),
     ] {

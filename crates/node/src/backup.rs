@@ -199,7 +199,7 @@ fn private(path: &Path) -> Result<()> {
 /// The key that the stream keys are encrypted with, the API token, the certificate.
 fn copy_keys(from: &Path, to: &Path) -> Result<()> {
     for (name, needed) in
-        [(MASTER_KEY, true), (API_TOKEN, true), (tls::CERTIFICATE, false), (tls::KEY, false)]
+        [(MASTER_KEY, true), (API_TOKEN, false), (tls::CERTIFICATE, false), (tls::KEY, false)]
     {
         let bytes = match fs::read(from.join(name)) {
             Ok(bytes) => bytes,

@@ -10,7 +10,7 @@ pub struct Banner {
     /// Where to look.
     pub page: Option<String>,
     /// The same for phones and other machines, which give pages their full powers over TLS only.
-    pub secure_page: Option<String>,
+    pub secure_page: SecurePage,
     /// How it stands with the certificate of our names.
     pub certificate: Option<String>,
     /// Where to watch, and the credit of what is on.
@@ -20,7 +20,19 @@ pub struct Banner {
     /// Server and stream key for an encoder, and the page where it will be seen.
     pub encoder: Option<(String, String, String)>,
     /// Where the API token is kept.
-    pub token_file: String,
+    pub token_at: String,
+}
+
+/// What there is for phones.
+#[derive(Debug, Clone, Default)]
+pub enum SecurePage {
+    /// It goes by a name, as everything does; or there is no HTTPS.
+    #[default]
+    None,
+    /// Listeners are on the loopback.
+    ThisMachineOnly,
+    /// Its address.
+    At(String),
 }
 
 impl Banner {
@@ -43,12 +55,18 @@ impl Banner {
         if let Some(words) = &self.certificate {
             let _ = writeln!(out, "  Certificate      {words}");
         }
-        if let Some(page) = &self.secure_page {
-            let _ = writeln!(out, "  For phones       {page}");
-            let _ = writeln!(
-                out,
-                "                   (the certificate is self-signed: confirm the warning)"
-            );
+        let for_phones = match &self.secure_page {
+            SecurePage::None => None,
+            SecurePage::ThisMachineOnly => Some((
+                "none: only this machine is let in",
+                "(HOST=0.0.0.0 make run, or https.listen, lets others in)",
+            )),
+            SecurePage::At(page) => {
+                Some((&**page, "(the certificate is self-signed: confirm the warning)"))
+            }
+        };
+        if let Some((where_to, words)) = for_phones {
+            let _ = writeln!(out, "  For phones       {where_to}\n                   {words}");
         }
         if let Some((server, key, watch)) = &self.encoder {
             let _ =
@@ -57,7 +75,7 @@ impl Banner {
             let _ = writeln!(out, "    Stream Key     {key}");
             let _ = writeln!(out, "    Watch it at    {watch}");
         }
-        let _ = writeln!(out, "\n  The API token is in {}\n", self.token_file);
+        let _ = writeln!(out, "\n  The API token is in {}\n", self.token_at);
         out
     }
 }
@@ -71,7 +89,7 @@ mod tests {
         let banner = Banner {
             version: "0.1.0",
             page: Some("http://127.0.0.1:8080/#token=aw_T".into()),
-            secure_page: Some("https://192.0.2.1:8443/".into()),
+            secure_page: SecurePage::At("https://192.0.2.1:8443/".into()),
             certificate: Some("for live.example.org, valid for 90 days".into()),
             demo: Some((
                 "http://127.0.0.1:8080/00ab/watch".into(),
@@ -83,7 +101,7 @@ mod tests {
                 "KEY".into(),
                 "http://127.0.0.1:8080/00cd/watch".into(),
             )),
-            token_file: "airwave-data/api-token".into(),
+            token_at: "airwave-data/api-token".into(),
         };
         let expect = r#"
   Airwave 0.1.0

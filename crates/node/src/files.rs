@@ -2,13 +2,12 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// A token of fewer characters was not made here, and can be guessed.
-const SECRET_MIN: usize = 16;
+use crate::config::TOKEN_MIN;
 
 /// Reads a secret, or makes it with `new` at the first start. Mode 0600.
 pub(crate) fn secret(path: &Path, new: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
@@ -33,10 +32,21 @@ pub(crate) fn word(bytes: &[u8], path: &Path) -> Result<String> {
     let word = String::from_utf8_lossy(bytes).trim().to_owned();
     let path = path.display();
     anyhow::ensure!(
-        word.len() >= SECRET_MIN,
-        "{path} holds no token of at least {SECRET_MIN} characters: delete it, and the next start makes a new one"
+        word.len() >= TOKEN_MIN,
+        "{path} holds no token of at least {TOKEN_MIN} characters: delete it, and the next start makes a new one"
     );
     Ok(word)
+}
+
+/// A file that others can't read, made if it is not there. One that we may not change stays as it is.
+pub(crate) fn only_its_owners(path: &Path) -> std::io::Result<()> {
+    let Ok(found) = fs::metadata(path) else {
+        return OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop);
+    };
+    if found.mode() & 0o077 != 0 {
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
+    }
+    Ok(())
 }
 
 /// Writes a file under its name at once or not at all.
@@ -70,7 +80,6 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_secret_is_made_whole_or_not_at_all() {

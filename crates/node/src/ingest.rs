@@ -2,12 +2,12 @@
 //! broadcast.
 
 mod broadcast;
+mod found;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +27,7 @@ use spine::{Close, Origin, Path, PublishError, Route, Takeover};
 use tokio::sync::{Notify, watch};
 
 use self::broadcast::shown_end;
+pub(crate) use self::found::Found;
 use crate::attempts::Attempts;
 use crate::config::{Config, TakeoverPolicy};
 use crate::limits::{EXPIRE_EVERY, FINISH_WAIT, HEARD_LATELY, PARK_MARGIN_MS};
@@ -66,8 +67,8 @@ pub(crate) struct Ingest {
     pub(crate) library: Arc<Library>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) chat: Arc<chat::Rooms>,
-    /// Places where frames had left the cache before they were packaged.
-    pub(crate) holes: Arc<AtomicU64>,
+    /// What packaging has missed and made, of all broadcasts.
+    pub(crate) found: Arc<Found>,
     pub(crate) tasks: Tasks,
     pub(crate) node: NodeId,
     /// Whether there is MoQ: then catalogs list levels.
@@ -110,6 +111,8 @@ struct Active {
     health: Option<(Arc<Mutex<Health>>, &'static str)>,
     /// How its recorder is doing, if it is recorded.
     recorder: Option<Arc<Status>>,
+    /// What its packaging has missed and made.
+    found: Arc<Found>,
 }
 
 impl Ingest {
@@ -228,6 +231,7 @@ impl Ingest {
             away: End::SourceLost,
             health: None,
             recorder: None,
+            found: Arc::default(),
         };
         state.active.insert(owned.input.clone(), active);
         Ok(Some(receiver))
@@ -235,14 +239,15 @@ impl Ingest {
 
     /// How the encoder of an input is doing; nothing while there is none.
     pub(crate) fn health(&self, input: &InputUid) -> Option<Report> {
-        let ((health, protocol), recorded) = {
+        let ((health, protocol), recorded, found) = {
             let state = self.state();
             let active = state.active.get(input).filter(|a| a.encoder.is_some())?;
-            (active.health.clone()?, active.recorder.clone())
+            (active.health.clone()?, active.recorder.clone(), active.found.clone())
         };
         let mut report =
             health.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
         report.protocol = protocol;
+        report.advice.extend(found.words());
         if let Some(recorder) = recorded {
             report.advice.extend(self.space.paused().map(|why| why.to_string()));
             let (lost, plural) = match recorder.gaps() {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use api::MoqList;
+use io_moq::client::Namespace;
 use io_moq::listen::{Counters, drafts};
 use io_moq::qlog::{self, Logs};
 use io_moq::traffic::{
@@ -45,6 +46,7 @@ pub(crate) fn uplinks(config: &config::Moq) -> anyhow::Result<(Vec<Uplink>, Upst
         server: upstream.0.clone(),
         trust: Trust::Verified(verifier.clone()),
         prefixes: config.upstream_namespaces.clone(),
+        opens: opens(&upstream.0.path),
         status: Arc::default(),
     };
     let uplinks: Vec<Uplink> = config.upstreams.iter().map(uplink).collect();
@@ -53,10 +55,18 @@ pub(crate) fn uplinks(config: &config::Moq) -> anyhow::Result<(Vec<Uplink>, Upst
     Ok((uplinks, statuses))
 }
 
+/// What the token in the path of an address is to open there, as it says itself.
+fn opens(path: &str) -> Option<Namespace> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let jwt = query.split('&').find_map(|pair| pair.strip_prefix("jwt="));
+    let input = access::subject(jwt.unwrap_or(path.trim_start_matches('/')))?;
+    Namespace::new(["default".to_owned(), input]).ok()
+}
+
 /// A series for each upstream: they stand in the configuration.
 pub(crate) fn upstream_metrics(out: &mut Metrics, upstreams: &Upstreams) {
     type Value = fn(&UplinkStatus) -> u64;
-    let families: [(&str, &str, &str, Value); 5] = [
+    let families: [(&str, &str, &str, Value); 7] = [
         ("moq_upstream_connected", "gauge", "Whether an upstream says what it has.", |s| {
             u64::from(s.connected.load(Ordering::Relaxed))
         }),
@@ -66,6 +76,15 @@ pub(crate) fn upstream_metrics(out: &mut Metrics, upstreams: &Upstreams) {
         ("moq_upstream_namespaces", "gauge", "Namespaces that it tells of.", |s| {
             s.namespaces.load(Ordering::Relaxed) as u64
         }),
+        ("moq_upstream_broadcasts", "gauge", "Those of them that are carried from it.", |s| {
+            s.carried.load(Ordering::Relaxed) as u64
+        }),
+        (
+            "moq_upstream_token_refused",
+            "gauge",
+            "Whether it says that the token in its address opens nothing.",
+            |s| u64::from(s.token_refused.load(Ordering::Relaxed)),
+        ),
         ("moq_upstream_subscriptions", "gauge", "Subscriptions of this node there.", |s| {
             s.subscriptions.load(Ordering::Relaxed) as u64
         }),

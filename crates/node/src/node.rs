@@ -6,6 +6,7 @@ mod listeners;
 mod machine;
 mod tasks;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
@@ -74,7 +75,11 @@ impl Node {
     /// Starts a node. It serves when this returns.
     pub async fn start(config: Config, options: Options) -> Result<(Self, Banner)> {
         let dir = config.data.dir.clone();
-        std::fs::create_dir_all(&dir)
+        // Others of the machine have no business in it; one that is there already is as its owner wants it.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
             .with_context(|| format!("can't make the data directory {}", dir.display()))?;
         let lock = lock(&dir)?;
         let control = Arc::new(open_control(&dir)?);
@@ -87,8 +92,13 @@ impl Node {
         let access = Arc::new(Access::load(control.clone(), &seed, countries).await?);
         access.sweep_links(now_ms()).await?;
         let history = Arc::new(History::new(control.clone(), Arc::new(store)));
-        let token = dir.join(API_TOKEN);
-        let token = files::word(&files::secret(&token, || api_token().into_bytes())?, &token)?;
+        let token = match &config.api.token {
+            Some(token) => token.expose().to_owned(),
+            None => {
+                let file = dir.join(API_TOKEN);
+                files::word(&files::secret(&file, || api_token().into_bytes())?, &file)?
+            }
+        };
         let tokens = ApiTokens::new(control.clone(), &control::Secret::new(token.clone()));
         let sessions = Sessions::load(control.clone()).await?;
         let http = bind(config.http.listen, "http.listen").await?;
@@ -160,7 +170,7 @@ impl Node {
             library: library.clone(),
             counters,
             chat: Arc::new(chat::Rooms::new(control.clone())),
-            holes: Arc::default(),
+            found: Arc::default(),
             tasks: tasks.clone(),
             node: node_id,
             over_moq: quic.is_some(),
@@ -285,7 +295,7 @@ impl Node {
                 certificate: certificate.clone(),
                 domain: domain.as_ref().map(|domain| domain.status.clone()),
                 panics: tasks.panics.clone(),
-                holes: ingest.holes.clone(),
+                found: ingest.found.clone(),
                 backlog: ingest.backlog.clone(),
                 space: ingest.space.clone(),
                 history: history.clone(),

@@ -80,6 +80,7 @@ fn reach(key: &str) -> Option<Reach> {
         | "retention.min_free_gb" => Some(Reach::AtOnce),
         "limits.recorder_patience_s" | "log.level" | "moq.goaway_uri" => Some(Reach::AtOnce),
         "data.dir"
+        | "api.token"
         | "http.listen"
         | "https.listen"
         | "rtmp.listen"

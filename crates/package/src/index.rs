@@ -83,6 +83,18 @@ impl Part {
 }
 
 impl Segment {
+    /// It begins a new period, or goes on with that of the segment before.
+    fn period_after(&self, before: Option<&Self>) -> Period {
+        let goes_on = before.filter(|last| {
+            let same = |s: &properties::Segment| (s.init, s.epoch, s.gap, s.timescale);
+            let follows = last.number + 1 == self.number && !self.info.discontinuity;
+            follows && same(&last.info) == same(&self.info)
+        });
+        let properties::Segment { start, wall_clock_ms, .. } = self.info;
+        let new = Period { number: self.number, start, wall_clock_ms };
+        goes_on.map_or(new, |last| last.period)
+    }
+
     /// Duration of the parts so far, in units of the segment's timescale.
     pub fn duration(&self) -> u64 {
         self.parts.iter().map(|p| u64::from(p.duration)).sum()
@@ -269,12 +281,13 @@ impl Index {
 
     /// A complete segment is no longer to be had: it stays in its place, as a gap.
     pub fn lose(&mut self, rendition: &str, number: u64) {
-        let rendition = self.renditions.get_mut(rendition);
-        let Some(segment) = rendition.and_then(|r| r.segment_mut(number)) else { return };
+        let Some(rendition) = self.renditions.get_mut(rendition) else { return };
+        let Some(segment) = rendition.segment_mut(number) else { return };
         if segment.complete && !segment.info.gap {
             let duration = u32::try_from(segment.duration()).unwrap_or(u32::MAX);
             segment.info.gap = true;
             segment.parts = vec![Part::lost(duration)];
+            rendition.part_periods(number);
         }
     }
 
@@ -414,23 +427,30 @@ impl Rendition {
         Ok(())
     }
 
-    /// `number` begins a new period, or goes on with that of the segment before.
-    fn period(&self, number: u64, info: &properties::Segment) -> Period {
-        let goes_on = self.segments.back().filter(|last| {
-            let same = |s: &properties::Segment| (s.init, s.epoch, s.gap, s.timescale);
-            last.number + 1 == number && !info.discontinuity && same(&last.info) == same(info)
-        });
-        let new = Period { number, start: info.start, wall_clock_ms: info.wall_clock_ms };
-        goes_on.map_or(new, |last| last.period)
+    /// What was one run of segments has a gap at this number now.
+    fn part_periods(&mut self, number: u64) {
+        let Some(first) = self.segments.front().map(|s| s.number) else { return };
+        let at = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+        for i in at..self.segments.len() {
+            // What begins a period behind it does so still.
+            if i > at + 1 && self.segments[i].period.number == self.segments[i].number {
+                return;
+            }
+            let before = i.checked_sub(1).and_then(|i| self.segments.get(i));
+            let period = self.segments[i].period_after(before);
+            self.segments[i].period = period;
+        }
     }
 
     fn add(&mut self, number: u64, info: properties::Segment, parts: Vec<Part>, complete: bool) {
-        let period = self.period(number, &info);
         let at_ns = self.segments.back().map_or(self.begins_ns, Segment::end_ns);
         if self.segments.len() >= INDEX_SEGMENTS {
             self.segments.pop_front();
         }
-        self.segments.push_back(Segment { number, info, parts, complete, period, at_ns });
+        let period = Period { number, start: info.start, wall_clock_ms: info.wall_clock_ms };
+        let mut segment = Segment { number, info, parts, complete, period, at_ns };
+        segment.period = segment.period_after(self.segments.back());
+        self.segments.push_back(segment);
     }
 
     /// The segment with this number.

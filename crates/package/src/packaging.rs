@@ -118,8 +118,10 @@ struct Source {
     language: Option<String>,
     /// Captions that its pictures have had.
     captions: Embedded,
-    /// The wall clock at a decode time.
+    /// The wall clock at a decode time: where its publisher or its clock began anew.
     wall: (u64, i64),
+    /// How long after it is decoded its first picture is shown: as all key pictures, and what others are shown in order by.
+    shown_after: Option<i64>,
     packaged: Option<track::Producer>,
     /// How many of its groups stay in memory for those who play live.
     window_groups: usize,
@@ -328,6 +330,7 @@ impl Packaging {
                 language: None,
                 captions: Embedded::default(),
                 wall: (0, 0),
+                shown_after: None,
                 packaged: None,
                 window_groups: 0,
                 demand: Waiting::new(),
@@ -387,7 +390,10 @@ impl Packaging {
         let mut discontinuity = lost;
         let (id, mut fresh, mut anew, mut declared) = (source.id, None, false, false);
         if let Some(start) = start {
-            source.wall = (start.wall_clock_ms, timing.decode);
+            if new || source.config.as_ref() != Some(&start.config) {
+                source.wall = (start.wall_clock_ms, timing.decode);
+                source.shown_after = None;
+            }
             anew = start.discontinuity;
             discontinuity |= anew;
             declared = (source.declared, &source.language) != (start.bitrate, &start.language);
@@ -403,8 +409,13 @@ impl Packaging {
         let found = payload.first().map(|piece| Embedded::of(config, piece)).unwrap_or_default();
         let captions = source.captions.or(found);
         let captioned = std::mem::replace(&mut source.captions, captions) != captions;
-        // The date of a segment is that of its first picture as it is shown.
-        let passed = (timing.present - source.wall.1) * 1000 / i64::from(config.timescale());
+        // The date of a segment is that of its first picture as it is shown. The one that is decoded first may be shown later: a
+        // segment that begins without a key frame has pictures that are shown before.
+        let own = timing.present - timing.decode;
+        let shown_after = source.shown_after.unwrap_or(own);
+        source.shown_after = source.shown_after.or(timing.sync.then_some(own));
+        let passed = (timing.decode + shown_after - source.wall.1) * 1000;
+        let passed = passed / i64::from(config.timescale());
         let frame = Frame {
             decode: timing.decode,
             present: timing.present,

@@ -17,7 +17,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::captions;
 use crate::limits::{
-    CLIPS_AT_ONCE, LIVE_INDEX_KEPT, MISSING_TOLD, PAGES, RECORDING_SEGMENTS, RECORDINGS,
+    CLIPS_AT_ONCE, GONE_KEPT, LIVE_INDEX_KEPT, MISSING_TOLD, PAGES, RECORDING_SEGMENTS, RECORDINGS,
 };
 use crate::recording::{File, Recording, locate};
 
@@ -109,6 +109,22 @@ struct Kept {
     cell: Arc<OnceCell<Option<Arc<Recording>>>>,
     since: Instant,
     used: u64,
+    /// Some of its objects were not there: which are is looked at when it is read.
+    gone: bool,
+}
+
+impl Kept {
+    fn new(used: u64, gone: bool) -> Self {
+        Self { cell: Arc::default(), since: Instant::now(), used, gone }
+    }
+
+    /// It is to be read again.
+    fn is_stale(&self, now: Instant) -> bool {
+        let Some(read) = self.cell.get() else { return false };
+        let age = now.saturating_duration_since(self.since);
+        let over = read.as_ref().is_some_and(|recording| !recording.video.live());
+        (!over && age >= LIVE_INDEX_KEPT) || (self.gone && age >= GONE_KEPT)
+    }
 }
 
 impl History {
@@ -170,7 +186,8 @@ impl History {
         let Some(video) = self.control.video(uid).await? else { return Ok(None) };
         let catalog = self.control.catalog(uid).await?;
         let records = self.records(uid).await?;
-        let mut recording = Recording::new(video, catalog, records);
+        let gone = self.gone(uid, &records).await;
+        let mut recording = Recording::without(video, catalog, records, gone);
         for (id, key, range) in recording.several_inits() {
             match self.store.read_ranges(&key, &[range]).await {
                 Ok(read) => {
@@ -184,6 +201,24 @@ impl History {
             }
         }
         Ok(Some(Arc::new(recording)))
+    }
+
+    /// The numbers of a video whose objects are gone, if any is known to be: the store says which are there.
+    async fn gone(&self, uid: &VideoUid, records: &[SegmentRecord]) -> BTreeSet<u64> {
+        if !self.state().recordings.get(uid).is_some_and(|kept| kept.gone) {
+            return BTreeSet::new();
+        }
+        match self.store.list(uid.as_str()).await {
+            Ok(there) => {
+                let there = there.into_iter().map(|(key, _)| key).collect();
+                Recording::absent(uid, records, &there)
+            }
+            // It says nothing for a moment: what it lacks is found again.
+            Err(error) => {
+                tracing::warn!(video = %uid, %error, "can't look at what a recording has lost");
+                BTreeSet::new()
+            }
+        }
     }
 
     /// Everything that is committed of a video, in order.
@@ -265,15 +300,44 @@ impl History {
                 record.and_then(|record| locate(video.as_str(), &record, track, file))
             }
         };
-        let Some((key, range)) = located else { return Ok(None) };
-        match self.store.read_ranges(&key, &[range]).await {
-            Ok(read) => Ok(read.into_iter().next()),
+        let read = match located {
+            Some((key, range)) => self.ranges(video, &key, &[range]).await?,
+            None => None,
+        };
+        match (read, file) {
+            (None, File::Init(id)) => {
+                Ok(self.recording(video).await?.and_then(|r| r.init_of_catalog(id)))
+            }
+            (read, _) => Ok(read.and_then(|read| read.into_iter().next())),
+        }
+    }
+
+    /// Ranges of an object that the index names; none if it is gone.
+    pub(crate) async fn ranges(
+        &self,
+        video: &VideoUid,
+        key: &Key,
+        ranges: &[Range<u64>],
+    ) -> Result<Option<Vec<Bytes>>, HistoryError> {
+        match self.store.read_ranges(key, ranges).await {
+            Ok(read) => {
+                if self.known(video).is_some_and(|recording| recording.lacks(key)) {
+                    self.read_again(video, key, false);
+                }
+                Ok(Some(read))
+            }
             Err(ReadError::NotFound) => {
-                self.not_there(video, &key).await;
+                self.not_there(video, key).await;
                 Ok(None)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the object of this number, which could not be had, is gone from the store.
+    pub async fn is_gone(&self, video: &VideoUid, number: u64) -> Result<bool, HistoryError> {
+        let known = self.state().recordings.get(video).is_some_and(|kept| kept.gone);
+        Ok(known && self.recording(video).await?.is_some_and(|r| r.is_gone(number)))
     }
 
     /// How often objects were to be read that the index names and that are not there.
@@ -287,6 +351,7 @@ impl History {
             return;
         }
         self.missing.fetch_add(1, Ordering::Relaxed);
+        self.read_again(video, key, true);
         let told = {
             let missing = &mut self.state().missing;
             missing.len() >= MISSING_TOLD || !missing.insert(video.clone())
@@ -297,6 +362,24 @@ impl History {
                 "a recording has lost this object, and perhaps more: was it deleted, or is its disk not mounted?"
             );
         }
+    }
+
+    /// Lists say of what is gone that it is a gap, and of what is back that it is none: the video is read again, unless that
+    /// was done for this object or a moment ago.
+    fn read_again(&self, video: &VideoUid, key: &Key, gone: bool) {
+        let mut state = self.state();
+        let told = state.recordings.get(video).is_some_and(|kept| {
+            let read = kept.cell.get().and_then(Option::as_ref);
+            let same = read.is_some_and(|recording| recording.lacks(key) == gone);
+            kept.gone && (same || kept.since.elapsed() < LIVE_INDEX_KEPT)
+        });
+        if !told {
+            state.clock += 1;
+            let new = Kept::new(state.clock, true);
+            state.recordings.insert(video.clone(), new);
+        }
+        drop(state);
+        self.trim();
     }
 
     /// Bytes of parts of one segment, of each a range or as much of that as there is; in one go, since they are in one
@@ -327,14 +410,7 @@ impl History {
         let Some(located) = located else { return Ok(None) };
         let Some((key, _)) = located.first() else { return Ok(Some(Vec::new())) };
         let ranges: Vec<Range<u64>> = located.iter().map(|(_, range)| range.clone()).collect();
-        match self.store.read_ranges(key, &ranges).await {
-            Ok(read) => Ok(Some(read)),
-            Err(ReadError::NotFound) => {
-                self.not_there(video, key).await;
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.ranges(video, key, &ranges).await
     }
 
     /// Deletes a video that is over: gone from the index and from here at once, its disk space when
@@ -475,9 +551,13 @@ impl History {
         Ok(orphans)
     }
 
-    /// What was read of a video is no longer true: it was changed, ended or deleted.
+    /// What was read of a video is no longer true: it was changed, ended or deleted. That some of its objects are gone stays so.
     pub fn forget(&self, video: &VideoUid) {
-        self.state().recordings.remove(video);
+        let recordings = &mut self.state().recordings;
+        match recordings.get_mut(video) {
+            Some(kept) if kept.gone => *kept = Kept::new(kept.used, true),
+            _ => _ = recordings.remove(video),
+        }
     }
 
     /// What is in memory of a video, however old: what is committed does not change.
@@ -491,16 +571,10 @@ impl History {
         let mut state = self.state();
         state.clock += 1;
         let used = state.clock;
-        let stale = |kept: &Kept| {
-            let over = |r: &Option<Arc<Recording>>| r.as_ref().is_some_and(|r| !r.video.live());
-            let old = now.saturating_duration_since(kept.since) >= LIVE_INDEX_KEPT;
-            old && kept.cell.get().is_some_and(|r| !over(r))
-        };
-        if state.recordings.get(video).is_some_and(stale) {
-            state.recordings.remove(video);
+        let kept = state.recordings.entry(video.clone()).or_insert_with(|| Kept::new(used, false));
+        if kept.is_stale(now) {
+            *kept = Kept::new(used, kept.gone);
         }
-        let new = || Kept { cell: Arc::default(), since: now, used };
-        let kept = state.recordings.entry(video.clone()).or_insert_with(new);
         kept.used = used;
         kept.cell.clone()
     }

@@ -5,10 +5,13 @@ use package::Index;
 use package::properties::{Malformed, Part, Segment};
 use spine::Location;
 
-/// Adds one record's tracks, as if their parts had come in live. A gap without tracks adds nothing: the
-/// index says itself what lies between two segments. A track that does not fit keeps none of the others out.
-pub(crate) fn add(index: &mut Index, record: &SegmentRecord) -> Result<(), Malformed> {
-    let added = record.tracks.iter().map(|track| add_track(index, record, track));
+/// Adds one record's tracks, as if their parts had come in live; as a gap, if its object is `gone`. A gap without tracks adds
+/// nothing: the index says itself what lies between two segments. A track that does not fit keeps none of the others out.
+pub(crate) fn add(index: &mut Index, record: &SegmentRecord, gone: bool) -> Result<(), Malformed> {
+    let added = record.tracks.iter().map(|track| match gone {
+        true => add_track(index, record, &track.clone().lost()),
+        false => add_track(index, record, track),
+    });
     added.fold(Ok(()), Result::and)
 }
 
@@ -99,7 +102,7 @@ mod tests {
             for number in 0..back + 3 {
                 let both = number < 3 || number >= back;
                 let names = if both { &["video", "audio"][..] } else { &["audio"] };
-                add(&mut index, &record(number, names)).unwrap();
+                add(&mut index, &record(number, names), false).unwrap();
             }
             let (video, audio) =
                 (index.rendition("video").unwrap(), index.rendition("audio").unwrap());
@@ -118,11 +121,11 @@ mod tests {
     #[test]
     fn a_track_that_does_not_fit_keeps_none_of_the_others_out() {
         let mut index = Index::new();
-        add(&mut index, &record(0, &["audio", "video"])).unwrap();
+        add(&mut index, &record(0, &["audio", "video"]), false).unwrap();
         let mut damaged = record(1, &["audio", "video"]);
         damaged.tracks[0].start = u64::MAX;
-        assert!(add(&mut index, &damaged).is_err());
-        add(&mut index, &record(2, &["audio", "video"])).unwrap();
+        assert!(add(&mut index, &damaged, false).is_err());
+        add(&mut index, &record(2, &["audio", "video"]), false).unwrap();
         let gaps = |name: &str| {
             let segments = &index.rendition(name).unwrap().segments;
             segments.iter().map(|s| s.info.gap).collect::<Vec<_>>()

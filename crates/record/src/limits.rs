@@ -56,6 +56,10 @@ pub const RECORDING_SEGMENTS: usize = 100_000;
 /// How long the index of a broadcast that is not over is taken as it was read.
 pub const LIVE_INDEX_KEPT: Duration = Duration::from_secs(1);
 
+/// How long lists say that objects are gone before the store is asked again, as a disk may be mounted late: each time is a
+/// listing of the video's folder.
+pub const GONE_KEPT: Duration = Duration::from_secs(60);
+
 /// Languages of one video's captions. Each takes a hundred bytes of its document, of 16 KiB.
 pub const CAPTIONS_LANGUAGES: usize = 40;
 

@@ -73,12 +73,10 @@ impl History {
             return Ok(PastGroup::Lost);
         };
         let from = range.start;
-        let read = match self.store().read_ranges(&key, &[range]).await {
-            Ok(read) => read.into_iter().next().unwrap_or_default(),
-            // Deleted a moment ago.
-            Err(store::ReadError::NotFound) => return Ok(PastGroup::Lost),
-            Err(error) => return Err(error.into()),
+        let Some(read) = self.ranges(video, &key, &[range]).await? else {
+            return Ok(PastGroup::Lost);
         };
+        let read = read.into_iter().next().unwrap_or_default();
         let segment = Segment {
             timescale: share.timescale,
             epoch: record.epoch.0,

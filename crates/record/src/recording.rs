@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use control::{SegmentRecord, Video};
+use control::{SegmentRecord, Video, VideoUid};
+use media::catalog::Catalog;
 use package::Index;
 use package::clip::{Outline, Wanted};
 use package::dash::Content;
@@ -49,6 +50,8 @@ pub struct Recording {
     pub catalog: Option<Bytes>,
     /// What the initialisation segments say of renditions that have several: lists name all of them.
     pub contents: BTreeMap<u64, Content>,
+    /// Numbers whose object is gone from the store: gaps in [`index`](Self::index).
+    gone: BTreeSet<u64>,
     records: Vec<SegmentRecord>,
     /// Which record's object has an initialisation segment, and where.
     inits: BTreeMap<u64, (usize, Range<u64>)>,
@@ -59,12 +62,23 @@ pub struct Recording {
 impl Recording {
     /// What was recorded of a video, in order; nothing is known of what its initialisation segments say.
     pub fn new(video: Video, catalog: Option<Bytes>, records: Vec<SegmentRecord>) -> Self {
+        Self::without(video, catalog, records, BTreeSet::new())
+    }
+
+    /// The same, where the objects of some numbers are gone from the store.
+    pub(crate) fn without(
+        video: Video,
+        catalog: Option<Bytes>,
+        records: Vec<SegmentRecord>,
+        gone: BTreeSet<u64>,
+    ) -> Self {
         let (mut index, mut inits) = (Index::new(), BTreeMap::new());
         for (i, record) in records.iter().enumerate() {
-            if let Err(error) = index::add(&mut index, record) {
+            let is_gone = gone.contains(&record.number);
+            if let Err(error) = index::add(&mut index, record, is_gone) {
                 tracing::error!(video = %video.uid, segment = record.number, %error, "in no order");
             }
-            for track in record.tracks.iter().filter(|_| record.object.is_some()) {
+            for track in record.tracks.iter().filter(|_| record.object.is_some() && !is_gone) {
                 if let Some(range) = &track.init_at {
                     inits.entry(track.init).or_insert((i, range.clone()));
                 }
@@ -74,7 +88,37 @@ impl Recording {
             index.end();
         }
         let (contents, rendered, derived) = (BTreeMap::new(), Mutex::default(), OnceLock::new());
-        Self { video, index, catalog, contents, records, inits, rendered, derived }
+        Self { video, index, catalog, contents, gone, records, inits, rendered, derived }
+    }
+
+    /// Whether the store said that the object of this number is gone.
+    pub fn is_gone(&self, number: u64) -> bool {
+        self.gone.contains(&number)
+    }
+
+    /// Whether the store said that this object is gone.
+    pub(crate) fn lacks(&self, object: &Key) -> bool {
+        !self.gone.is_empty() && object.object().is_ok_and(|object| self.is_gone(object.number))
+    }
+
+    /// Of the records that have an object, those whose one is not among these: their numbers.
+    pub(crate) fn absent(
+        video: &VideoUid,
+        records: &[SegmentRecord],
+        there: &BTreeSet<Key>,
+    ) -> BTreeSet<u64> {
+        let gone = records.iter().filter(|record| {
+            key(video.as_str(), record).is_some_and(|object| !there.contains(&object))
+        });
+        gone.map(|record| record.number).collect()
+    }
+
+    /// An initialisation segment as the catalog has it, whose object may be gone.
+    pub(crate) fn init_of_catalog(&self, id: u64) -> Option<Bytes> {
+        let catalog = Catalog::parse(self.catalog.as_deref()?).ok()?;
+        let id = format!("{id:014x}");
+        let track = catalog.tracks.iter().find(|t| t.init_ref.as_ref() == Some(&id))?;
+        catalog.init_of(track)
     }
 
     /// What whoever delivers it derives of all this, once: it never changes. Of one type, for one reader.
@@ -206,7 +250,7 @@ fn key(video: &str, record: &SegmentRecord) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
-    use control::{End, Epoch, InputUid, PartRecord, Rev, TrackRecord, VideoSettings, VideoUid};
+    use control::{End, Epoch, InputUid, PartRecord, Rev, TrackRecord, VideoSettings};
     use package::limits::INDEX_SEGMENTS;
 
     use super::*;

@@ -136,17 +136,7 @@ impl Sealed {
 
     /// The record that says that it is lost.
     pub(crate) fn gap(&self, epoch: Epoch) -> SegmentRecord {
-        let tracks = self.in_order().into_iter().map(|share| {
-            let mut track = share.record();
-            let duration = track.parts.iter().fold(0u32, |sum, p| sum.saturating_add(p.duration));
-            let target_known = track.parts.iter().any(|p| p.target_known);
-            let (independent, last) = (true, true);
-            let lost =
-                PartRecord { duration, independent, last, target_known, ..PartRecord::default() };
-            track.parts = vec![lost];
-            track.gap = true;
-            track
-        });
+        let tracks = self.in_order().into_iter().map(|share| share.record().lost());
         let mut record = SegmentRecord { gap: true, ..self.record(tracks.collect()) };
         if self.shares.is_empty() {
             record.epoch = epoch;

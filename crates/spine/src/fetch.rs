@@ -369,7 +369,7 @@ impl FetchCursor {
                 }
                 Poll::Ready(Some(FetchEvent::Gap { from, to, why }))
             }
-            // Others who share the answer are far ahead: the rest is another request.
+            // Others who share the answer are far ahead, or nobody read it for long: the rest is another request.
             Poll::Ready(Item::Passed) => Poll::Ready(None),
             Poll::Ready(Item::End) if asked.hole.is_some() => {
                 Poll::Ready(self.pass_hole(&asked, Absence::Missing))
@@ -439,6 +439,8 @@ struct StreamState {
     /// How far the fastest reader is.
     read: usize,
     done: bool,
+    /// Who brings it has stopped before its end: the rest is another request.
+    left_off: bool,
     wakers: Wakers,
     /// The writer waits for room.
     writer: Wakers,
@@ -456,7 +458,8 @@ enum Item {
 impl Stream {
     /// Whether who comes now can read all of it.
     pub(crate) fn is_whole(&self) -> bool {
-        lock(&self.0).gone == 0
+        let state = lock(&self.0);
+        state.gone == 0 && !state.left_off
     }
 
     fn poll(&self, next: usize, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<Item> {
@@ -475,6 +478,7 @@ impl Stream {
                 drop(woken);
                 Poll::Ready(item)
             }
+            None if state.done && state.left_off => Poll::Ready(Item::Passed),
             None if state.done => Poll::Ready(Item::End),
             None => {
                 state.wakers.register(ticket, cx);
@@ -560,6 +564,12 @@ impl FetchProducer {
     pub fn gap(&mut self, from: u64, to: u64, why: Absence) {
         self.spoke_of(if self.order == Order::Ascending { to } else { from }, true);
         self.stream.push(Some(Item::Gap(from, to, why)));
+    }
+
+    /// No more of it comes from here: who has read what there is asks anew for the rest. For an answer that nobody reads on for long.
+    pub fn leave_off(mut self) {
+        self.left = None;
+        lock(&self.stream.0).left_off = true;
     }
 
     /// That was all: what was not sent does not exist.

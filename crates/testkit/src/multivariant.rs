@@ -16,6 +16,7 @@ const RULES: &[&str] = &[
     "a-variant",
     "uri-is-a-playlist",
     "one-target-duration",
+    "one-count-of-discontinuities",
     "media-is-described",
     "names-are-unique",
     "one-default",
@@ -137,6 +138,24 @@ impl Checker<'_> {
         }
         let targets: BTreeSet<u64> = self.lists.values().map(|l| l.target_duration).collect();
         self.rule(targets.len() <= 1, "one-target-duration", || format!("{targets:?}"));
+        // §6.2.4: what is the same moment has the same discontinuity sequence number in all of them. A moment is known by
+        // its segment's number, as all tracks are cut at the same places.
+        let mut counts: BTreeMap<u64, (&str, u64)> = BTreeMap::new();
+        let mut differ = Vec::new();
+        for (uri, list) in &self.lists {
+            let mut count = list.discontinuity_sequence;
+            for segment in &list.segments {
+                count += u64::from(segment.discontinuity);
+                let (other, its) = *counts.entry(segment.number).or_insert((uri, count));
+                if its != count {
+                    differ.push(format!(
+                        "segment {}: {count} in {uri}, {its} in {other}",
+                        segment.number
+                    ));
+                }
+            }
+        }
+        self.rule(differ.is_empty(), "one-count-of-discontinuities", || differ.join("; "));
     }
 
     /// §4.4.6.1.
@@ -282,7 +301,11 @@ video2.m3u8
 
     #[test]
     fn every_rule_catches_its_mutant() {
-        let mut mutated = BTreeSet::from(["bandwidth-is-no-more", "one-target-duration"]);
+        let mut mutated = BTreeSet::from([
+            "bandwidth-is-no-more",
+            "one-target-duration",
+            "one-count-of-discontinuities",
+        ]);
         for (rule, from, to) in [
             ("extm3u-first", "#EXTM3U\n", ""),
             ("a-variant", "#EXT-X-STREAM-INF", "#EXT-X-OTHER"),
@@ -332,5 +355,18 @@ video2.m3u8
         other.insert("audio.m3u8".to_owned(), list);
         let broken = check_multivariant(GOOD, &other, bytes_of);
         assert!(broken.iter().any(|b| b.rule == "one-target-duration"), "{broken:?}");
+        // A discontinuity that one list alone has, or had before its first segment.
+        for (from, to) in [
+            ("#EXTINF:2.0,\n2", "#EXT-X-DISCONTINUITY\n#EXTINF:2.0,\n2"),
+            ("#EXTINF:2.0,\n1", "#EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXTINF:2.0,\n1"),
+        ] {
+            let mut other = lists();
+            let list = other["audio.m3u8"].replacen(from, to, 1);
+            assert_ne!(list, other["audio.m3u8"]);
+            other.insert("audio.m3u8".to_owned(), list);
+            let broken = check_multivariant(GOOD, &other, bytes_of);
+            let rules: Vec<_> = broken.iter().map(|b| b.rule).collect();
+            assert_eq!(rules, ["one-count-of-discontinuities"], "{broken:?}");
+        }
     }
 }

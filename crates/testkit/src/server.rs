@@ -83,7 +83,9 @@ impl Server {
             assert!(child.ended().is_none(), "the server ended:\n{}", child.output());
             std::fs::read_to_string(&ready).ok()
         });
-        let token = std::fs::read_to_string(data.join("api-token")).unwrap().trim().to_owned();
+        // Not there if it is set in the configuration.
+        let token = std::fs::read_to_string(data.join("api-token")).unwrap_or_default();
+        let token = token.trim().to_owned();
         let addresses = serde_json::from_str(&text).unwrap();
         Self { child, addresses, token, data: data.to_owned(), _folder: None }
     }

@@ -1,9 +1,21 @@
 //! What clients meet at the edges: answers to requests that nobody meant, lists that are long, requests sent twice.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
 use access::permission::Resources;
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::ConnectInfo;
+use axum::http::Request;
 use control::{InputSettings, InputUid, KEY_RANDOM_BYTES};
+use http_body::Frame;
 use serde_json::{Value, json};
+use tower_service::Service;
 
 use crate::desk::{Answer, Desk, ROOT, ask, bearer, only, random};
 
@@ -100,6 +112,50 @@ async fn a_body_that_says_it_is_too_long_is_not_waited_for() {
         let headers = [(name, root.as_str()), ("content-length", length)];
         let answer = ask(&router, "POST", path, &headers, "{}").await;
         assert_eq!(answer.status, status, "{path} {length}: {}", answer.text);
+    }
+}
+
+/// Who is cut off while he sends may never see the answer: RFC 9112 §9.6.
+#[tokio::test]
+async fn of_a_body_that_is_too_long_some_is_read_before_it_is_refused() {
+    const PIECE: usize = 1 << 20;
+    let desk = Desk::new().await;
+    let mut router = desk.router();
+    let root = bearer(ROOT);
+    // So many pieces come; of those of one that never ends some are read.
+    for (pieces, least, most) in [(0, 0, 0), (3, 3, 3), (usize::MAX, 16, 17)] {
+        let read = Arc::new(AtomicUsize::new(0));
+        let body = Pieces { left: pieces, read: read.clone() };
+        let request = Request::builder().method("POST").uri(INPUTS).header("host", "here:8080");
+        let request = request.header(root.0, &root.1).header("content-length", "99999999999");
+        let mut request = request.body(Body::new(body)).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9))));
+        let answer = router.call(request).await.unwrap();
+        assert_eq!(answer.status(), 413, "{pieces}");
+        let read = read.load(Ordering::Relaxed);
+        assert!((least..=most).contains(&read), "{pieces}: {read}");
+    }
+
+    struct Pieces {
+        left: usize,
+        read: Arc<AtomicUsize>,
+    }
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+            self.read.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; PIECE])))))
+        }
     }
 }
 

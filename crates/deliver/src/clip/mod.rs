@@ -174,3 +174,27 @@ pub(crate) fn refused(failed: &Failed) -> Response {
     };
     plain(status, &refused.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What another range or video would have is 404, what can't be cut as it stands is 422, and our own fault is 500.
+    #[test]
+    fn what_is_not_cut_says_whose_fault_it_is() {
+        for (why, status) in [
+            (Failed::Refused(Refused::Outside { from: 2.0, begin: 0.0, end: 1.0 }), 404),
+            (Failed::Refused(Refused::NoTrack("sound")), 404),
+            (Failed::Refused(Refused::Changes { what: "picture", at: 1.0 }), 422),
+            (Failed::Refused(Refused::NoKeyFrame), 422),
+            (Failed::Refused(Refused::Empty), 422),
+            (Failed::Refused(Refused::Gap), 422),
+            (Failed::Refused(Refused::TooLong), 422),
+            (Failed::Refused(Refused::Damaged), 500),
+            (Failed::Gone, 404),
+            (Failed::Busy, 503),
+        ] {
+            assert_eq!(refused(&why).status().as_u16(), status, "{why:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use super::*;
 use crate::limits::QLOG_FILES_MAX;
 
 const HEADER: Header = Header {
+    side: Side::Server,
     peer: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9),
     draft: 18,
     web: false,

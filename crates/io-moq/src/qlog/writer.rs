@@ -13,7 +13,7 @@ use super::Entry;
 use crate::limits::{QLOG_FILES_MAX, QLOG_OPEN_MAX};
 
 /// How the names of logs end.
-const SUFFIX: &str = "_server.sqlog";
+const SUFFIXES: [&str; 2] = ["_server.sqlog", "_client.sqlog"];
 
 /// Writes logs for as long as there is who may have something to write.
 pub struct Writer {
@@ -106,7 +106,8 @@ impl Writer {
         let mut logs = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let name = entry?.file_name();
-            if name.to_str().is_some_and(|name| name.ends_with(SUFFIX)) {
+            let is_log = |name: &str| SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
+            if name.to_str().is_some_and(is_log) {
                 logs.push(name);
             }
         }

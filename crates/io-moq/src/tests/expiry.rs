@@ -169,9 +169,9 @@ async fn d01_d19_what_was_offered_ends_for_the_reason_that_nothing_more_is_offer
     assert!(from.elapsed() < GATE_AGAIN, "by the look for the other track");
 }
 
-/// What everybody may watch, its owner may lock.
+/// What everybody may watch, its owner may lock; and open again.
 #[tokio::test(start_paused = true)]
-async fn d01_namespaces_that_are_locked_later_are_withdrawn() {
+async fn d01_namespaces_that_are_locked_later_are_withdrawn_and_told_when_they_are_opened() {
     let network = Network::new(7);
     let rig = Rig::over(&network, Congestion::Ours);
     let names: Vec<String> = (0..2 * GATE_NAMES_OPEN + 1).map(|n| n.to_string()).collect();
@@ -192,11 +192,16 @@ async fn d01_namespaces_that_are_locked_later_are_withdrawn() {
     for _ in &names {
         assert_eq!(end(&mut told).await, End::Gone);
     }
-    // The other one stays, and costs no more than a look now and then.
+    // The other one stays, and all of it costs no more than a few looks now and then.
     let looks = rig.looks.load(Ordering::Relaxed);
     tokio::time::sleep(GATE_AGAIN * 10).await;
     assert!(told.try_recv().is_err());
-    assert!(rig.looks.load(Ordering::Relaxed) - looks <= 10);
+    assert!(rig.looks.load(Ordering::Relaxed) - looks <= 10 * (1 + GATE_NAMES_OPEN));
+    rig.revoked.store(false, Ordering::Relaxed);
+    for _ in &names {
+        let news = soon("what is opened", told.recv()).await;
+        assert!(matches!(news, Some(Told::Event(Event::Namespace { .. }))));
+    }
 }
 
 #[tokio::test(start_paused = true)]

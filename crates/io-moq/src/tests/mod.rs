@@ -31,6 +31,7 @@ mod strangers;
 mod streams;
 mod traffic;
 mod turns;
+mod unread;
 mod updates;
 mod uplinks;
 mod web;

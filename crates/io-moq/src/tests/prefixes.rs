@@ -9,7 +9,7 @@ use moqt::{
 use super::duties::{code, read_fetch, text};
 use super::relay::{send, tell_past};
 use super::rig::{Client, Rig, answered, namespace, next_object, soon, track, until, use_value};
-use crate::limits::ANNOUNCED_MAX;
+use crate::limits::{ANNOUNCED_MAX, UNTOLD_PER_NAMESPACE_MAX};
 use crate::link::Told;
 
 fn chat() -> moqt::TrackName {
@@ -276,4 +276,21 @@ async fn draft18_s10_6_a_prefix_is_too_large_by_what_may_be_watched() {
         let (_, answer, _) = other.ask(ask(&["default"], vec![use_value("TOKEN")])).await;
         assert_eq!(code(&answer), Some(too_large), "{version:?}");
     }
+}
+
+/// Of a name that nobody was asked for, because too many others are, nobody says that it does not exist.
+#[tokio::test]
+async fn d03_a_name_below_for_which_there_is_no_room_is_told_so() {
+    let rig = Rig::new();
+    let _above = announced(&rig, &["open"]).await;
+    let viewer = rig.client("/").await;
+    let name = |n: usize| track(&["open", &n.to_string()], "chat");
+    let subscribe = |n| Request::Subscribe { track: name(n), parameters: next_object() };
+    let asked = (0..UNTOLD_PER_NAMESPACE_MAX).map(|n| viewer.link.request(subscribe(n)).unwrap());
+    let _asked: Vec<_> = asked.collect();
+    let here =
+        |n: usize| rig.origin.get(&spine::Path::new(["open".to_owned(), n.to_string()]).unwrap());
+    until("all are looked for", || (0..UNTOLD_PER_NAMESPACE_MAX).all(|n| here(n).is_some())).await;
+    let (_, answer, _) = viewer.ask(subscribe(UNTOLD_PER_NAMESPACE_MAX)).await;
+    assert_eq!(code(&answer), Some(RequestCode::ExcessiveLoad));
 }

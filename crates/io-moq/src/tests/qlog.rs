@@ -8,7 +8,7 @@ use serde_json::Value;
 use spine::TrackInfo;
 
 use super::duties::{VIDEO, code, group, read_fetch};
-use super::rig::{Rig, soon, track, until, with_token};
+use super::rig::{Rig, Set, soon, track, until, with_token};
 use crate::qlog::logs;
 
 /// The events of the only log, and all of it as text.
@@ -124,4 +124,37 @@ async fn sessions_of_others_are_not_written_down() {
     drop(rig);
     soon("the writer", tokio::task::spawn_blocking(|| writing.join().unwrap())).await.unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// Sessions with those whom a node pulls from are written down as those with its peers, and without what their address shows.
+#[tokio::test]
+async fn a_link_is_written_down_by_who_pulls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (logs, writer) = logs(folder.path().to_owned(), Arc::new(|_| true));
+    let writing = std::thread::spawn(|| writer.run());
+    {
+        let there = Rig::new();
+        let uplink = there.uplink();
+        let server = crate::client::Server { path: "/?jwt=TOKEN".to_owned(), ..uplink.server };
+        let status = uplink.status.clone();
+        let uplink = crate::uplink::Uplink { server, ..uplink };
+        let set = Set { logs: Some(logs), node: moqt::Node::new(5), ..Set::default() };
+        let rig = Rig::configured(Set { uplinks: vec![uplink], ..set });
+        let connected = || status.connected.load(std::sync::atomic::Ordering::Relaxed);
+        until("the link", connected).await;
+        there.stop();
+        until("its end", || !connected()).await;
+        rig.stop();
+        soon("the end of the listener", rig.endpoint.wait_idle()).await;
+    }
+    soon("the writer", tokio::task::spawn_blocking(|| writing.join().unwrap())).await.unwrap();
+    let name = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().file_name();
+    assert!(name.to_str().unwrap().ends_with("_client.sqlog"), "{name:?}");
+    let (events, text) = read(folder.path());
+    assert_eq!(events[0]["trace"]["vantage_point"]["type"], "client");
+    let told = told(&events);
+    for wanted in ["> setup", "> subscribe_namespace", "< request_ok"] {
+        assert!(told.iter().any(|it| it == wanted), "{wanted} in {told:#?}");
+    }
+    assert!(!text.contains("TOKEN"), "{text}");
 }

@@ -24,6 +24,7 @@ use testkit::Shape;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::client::Server;
 use crate::clock;
 use crate::limits::{AHEAD_BYTES_ALL_MAX, CONNECTIONS_MAX, HALF_OPEN_UNPROVED_MAX};
 use crate::link::{DataStream, Driver, Link, Told};
@@ -290,6 +291,18 @@ impl Rig {
         let config =
             Config { node: id.and_then(Node::new), ..config(&connection, "/", Vec::new()) };
         self.drive_as(endpoint, connection, config)
+    }
+
+    /// What another node needs to pull from this one.
+    pub(super) fn uplink(&self) -> Uplink {
+        let (host, port) = ("127.0.0.1".to_owned(), self.endpoint.local_address().unwrap().port());
+        Uplink {
+            server: Server { host, port, path: "/".to_owned(), draft: None },
+            trust: Trust::Fingerprint(self.hash),
+            prefixes: vec![Namespace::root()],
+            opens: None,
+            status: Arc::default(),
+        }
     }
 
     /// A client that finds the listener at this address.

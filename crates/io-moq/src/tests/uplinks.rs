@@ -17,8 +17,9 @@ use super::rig::{Client, Rig, Set, certificate, namespace, next_object, soon, tr
 use crate::client::Server;
 use crate::clock;
 use crate::limits::{
-    DATA_STREAMS_FIRST, SUBSCRIBE_ANSWER_MAX, UPLINK_ASKS_MAX, UPLINK_CHANGES_BURST,
-    UPLINK_FETCHES_MAX, UPLINK_NAMESPACES_MAX, UPLINK_PAUSED_MAX, UPLINKS_CARRIED_MAX,
+    DATA_STREAMS_FIRST, SUBSCRIBE_ANSWER_MAX, UPLINK_ASKS_EACH, UPLINK_ASKS_MAX,
+    UPLINK_CHANGES_BURST, UPLINK_FETCHES_MAX, UPLINK_NAMESPACES_MAX, UPLINK_PAUSED_MAX,
+    UPLINKS_CARRIED_MAX,
 };
 use crate::listen::protocols;
 use crate::publish::ask_over;
@@ -36,13 +37,15 @@ struct Upstream {
     endpoint: Endpoint,
     hash: [u8; 32],
     status: Arc<UplinkStatus>,
+    /// What the token in its address is to open.
+    opens: Option<Namespace>,
 }
 
 impl Upstream {
     fn new() -> Self {
         let (certificate, hash) = certificate(0);
         let endpoint = Endpoint::server(([127, 0, 0, 1], 0).into(), certificate, &protocols());
-        Self { endpoint: endpoint.unwrap(), hash, status: Arc::default() }
+        Self { endpoint: endpoint.unwrap(), hash, status: Arc::default(), opens: None }
     }
 
     fn uplink(&self) -> Uplink {
@@ -51,6 +54,7 @@ impl Upstream {
             server: Server { host, port, path: "/".to_owned(), draft: None },
             trust: Trust::Fingerprint(self.hash),
             prefixes: vec![Namespace::root()],
+            opens: self.opens.clone(),
             status: self.status.clone(),
         }
     }
@@ -112,7 +116,7 @@ async fn names_that_are_made_up_leave_a_link_to_others() {
     let there = Upstream::new();
     let rig = edge(&[&there]).await;
     let mut told = there.accept().await;
-    let spaces = ["a", "b", "c"];
+    let spaces = ["a", "b", "c", "d", "e"];
     for space in spaces {
         told.tell(&["open", space]);
     }
@@ -126,15 +130,23 @@ async fn names_that_are_made_up_leave_a_link_to_others() {
         viewer.link.request(Request::Subscribe { track, parameters: next_object() }).unwrap().0
     };
     let made_up = |n: usize| ask(["a", "b"][n % 2], &n.to_string());
-    let asked: Vec<RequestId> = (0..UPLINK_ASKS_MAX + 36).map(made_up).collect();
-    for _ in 0..UPLINK_ASKS_MAX {
+    let mut asked: Vec<RequestId> = (0..UPLINK_ASKS_MAX).map(made_up).collect();
+    for _ in 0..2 * UPLINK_ASKS_EACH {
         let (_, _, parameters) = told.subscribe().await;
         assert_eq!(parameters.rendezvous_timeout_ms, None, "it waits for nothing there");
+    }
+    // Those of others do not wait behind them.
+    asked.push(ask("e", "other"));
+    assert_eq!(told.subscribe().await.1, "other");
+    let made_up = |n: usize| ask(["c", "d"][n % 2], &n.to_string());
+    asked.extend((0..UPLINK_ASKS_MAX).map(made_up));
+    for _ in 2 * UPLINK_ASKS_EACH + 1..UPLINK_ASKS_MAX {
+        told.subscribe().await;
     }
     for id in asked {
         viewer.command(Command::Cancel { id, code: moqt::ResetCode::Cancelled });
     }
-    ask("c", "last");
+    ask("e", "last");
     // Before it is given up that they are answered.
     let last = async {
         while told.subscribe().await.1 != "last" {
@@ -234,8 +246,10 @@ async fn what_is_too_much_of_one_upstream_is_taken_when_others_go() {
     }
     // One that waits may go as well.
     told.withdraw(&["open", &name(most)]);
-    let count = || there.status.namespaces.load(Ordering::Relaxed);
+    let count = || there.status.carried.load(Ordering::Relaxed);
+    let counted = || there.status.namespaces.load(Ordering::Relaxed);
     until("the first are here", || here(most - 1) && count() == most).await;
+    until("all are counted", || counted() == most + 2).await;
     told.withdraw(&["open", &name(7)]);
     until("the next one is here", || here(most + 1)).await;
     assert!(!here(7) && !here(most) && !here(most + 2) && count() == most);
@@ -244,7 +258,7 @@ async fn what_is_too_much_of_one_upstream_is_taken_when_others_go() {
     told.withdraw(&["open", &name(9)]);
     told.tell(&["open", "new"]);
     until("there is room", || rig.origin.get(&path(&["open", "new"])).is_some()).await;
-    assert_eq!(count(), most);
+    assert_eq!((count(), counted()), (most, most));
 }
 
 #[tokio::test]
@@ -467,4 +481,31 @@ async fn a_panic_ends_a_link_and_not_its_upstream() {
     drop((told, again));
     let connected = || there.status.connected.load(Ordering::Relaxed);
     until("it is gone", || !connected()).await;
+}
+
+/// What a token does not open is not told, and that alone says nothing: it is asked for.
+#[tokio::test]
+async fn a_token_that_an_upstream_does_not_take_is_noticed() {
+    use RequestCode::{DoesNotExist, ExpiredAuthToken, MalformedAuthToken, Unauthorized};
+    for (answers, refused) in [
+        (Some(Unauthorized), true),
+        (Some(ExpiredAuthToken), true),
+        (Some(MalformedAuthToken), true),
+        (Some(DoesNotExist), false),
+        (None, false),
+    ] {
+        let there = Upstream { opens: Some(namespace(&["default", "locked"])), ..Upstream::new() };
+        // As it was said of the token before.
+        there.status.token_refused.store(!refused, Ordering::Relaxed);
+        let _rig = edge(&[&there]).await;
+        let mut told = there.accept().await;
+        let (id, request) = told.peer.asked().await;
+        let Request::TrackStatus { track: asked, .. } = request else { panic!("{request:?}") };
+        assert_eq!(asked, track(&["default", "locked"], "catalog"));
+        let answer = answers.map_or_else(Answer::ok, |code| Answer::error(code, "no"));
+        told.peer.command(Command::Answer { id, answer });
+        let says = || there.status.token_refused.load(Ordering::Relaxed);
+        until("it is noticed", || says() == refused).await;
+        assert!(there.status.connected.load(Ordering::Relaxed), "it tells all else");
+    }
 }

@@ -58,6 +58,11 @@ impl Serve {
                 Err(words) => return misused(&words),
             },
         };
+        if demo.is_some() && loaded.config.rtmp.listen.0.is_none() {
+            return misused(
+                "--demo is published over RTMP, and rtmp.listen is off: leave one of them out",
+            );
+        }
         let log = crate::logging::start(&loaded.config.log);
         // Keys and tokens are in memory: what is left of a crash is its words, not its memory.
         if let Err(error) = without_core_dumps() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use control::Control;
+use control::{Control, Secret};
 
 use super::configured::Configured;
 use super::{failed, wrong};
@@ -14,6 +14,8 @@ use crate::node;
 /// others may change again twice a second.
 pub(super) struct State {
     pub(super) dir: PathBuf,
+    /// That of the configuration, if it has one.
+    pub(super) api_token: Option<Secret>,
     pub(super) control: Arc<Control>,
     pub(super) runtime: tokio::runtime::Runtime,
 }
@@ -21,7 +23,8 @@ pub(super) struct State {
 impl State {
     /// Opens it, or says why not.
     pub(super) fn open(configured: &Configured) -> Result<Self, ExitCode> {
-        let dir = configured.load().map_err(|errors| wrong(&errors))?.config.data.dir;
+        let config = configured.load().map_err(|errors| wrong(&errors))?.config;
+        let (dir, api_token) = (config.data.dir, config.api.token);
         // Nothing is made here: a directory that nobody has served is a mistyped one.
         if !dir.join(node::DATABASE).exists() {
             let dir = dir.display();
@@ -31,6 +34,6 @@ impl State {
         let control = node::open_control(&dir).map_err(|error| failed(&format!("{error:#}")))?;
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.map_err(|error| failed(&format!("can't start: {error}")))?;
-        Ok(Self { dir, control: Arc::new(control), runtime })
+        Ok(Self { dir, api_token, control: Arc::new(control), runtime })
     }
 }

@@ -98,6 +98,9 @@ impl Token {
             Ok(loaded) => loaded.config,
             Err(errors) => return wrong(&errors),
         };
+        if let Some(token) = &config.api.token {
+            return say(&format!("{}\n", token.expose()));
+        }
         let path = config.data.dir.join(node::API_TOKEN);
         match std::fs::read(&path) {
             Ok(token) => match files::word(&token, &path) {
@@ -120,8 +123,9 @@ struct Desk {
 
 fn open(configured: &Configured) -> Result<Desk, ExitCode> {
     let state = State::open(configured)?;
-    let root = std::fs::read_to_string(state.dir.join(node::API_TOKEN)).unwrap_or_default();
-    let tokens = ApiTokens::new(state.control.clone(), &Secret::new(root.trim()));
+    let kept = || std::fs::read_to_string(state.dir.join(node::API_TOKEN)).unwrap_or_default();
+    let root = state.api_token.clone().unwrap_or_else(|| Secret::new(kept().trim()));
+    let tokens = ApiTokens::new(state.control.clone(), &root);
     Ok(Desk { state, tokens })
 }
 

@@ -3,6 +3,7 @@
 //! Built-in defaults < TOML file < environment `AIRWAVE__SECTION__KEY` < `--set section.key=value`.
 //! Unknown keys are errors; every error is told at once, with its key and where it came from.
 
+mod api;
 mod layers;
 mod named;
 mod outside;
@@ -16,6 +17,8 @@ use proxy::network::Networks;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+pub use api::Api;
+pub(crate) use api::TOKEN_MIN;
 pub use layers::{ConfigError, Layer, Loaded, SAMPLE, keys, load};
 pub use outside::{Acme, Challenge, Listener, ProxyProtocol, Tls};
 pub use upstream::Upstream;
@@ -27,6 +30,8 @@ pub(crate) use upstream::names as upstream_names;
 pub struct Config {
     /// Where everything is kept.
     pub data: Data,
+    /// Who may use the API.
+    pub api: Api,
     /// HTTP.
     pub http: Http,
     /// HTTPS.

@@ -2,20 +2,19 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use control::{Claimed, End, Input, InputUid, Owned, RecordingMode, SegmentRecord, VideoUid};
 use deliver::{About, Past, Shelf};
 use encode::Ladder;
-use package::{Earlier, Index, Packaging};
+use package::{Earlier, Findings, Index, Packaging};
 use record::{Outcome, Recorder, Recording, Setup, Status};
 use spine::Close;
 use spine::broadcast::{Consumer, Liveness};
 use tokio::sync::watch;
 
-use super::{Active, Ingest, is_raw, now_ms, path_of};
+use super::{Active, Found, Ingest, is_raw, now_ms, path_of};
 use crate::limits::{GAP_NUMBERS_TIMED, GROUPS_AHEAD, RESERVED_AHEAD, RESERVED_AHEAD_RECORDING};
 use crate::node::random;
 use crate::offer::Offer;
@@ -45,11 +44,15 @@ impl Ingest {
         let earlier = earlier(claimed, &index);
         let recorder = recorded.then(|| self.recorder(claimed, consumer.clone(), owner));
         let status = recorder.as_ref().map(Recorder::status);
-        let mut state = self.state();
-        if let Some(active) = state.active.get_mut(&input.uid).filter(|a| a.broadcast == consumer) {
-            active.recorder = status.clone();
-        }
-        drop(state);
+        let found = {
+            let mut state = self.state();
+            let active = state.active.get_mut(&input.uid).filter(|a| a.broadcast == consumer);
+            active.map(|active| {
+                active.recorder = status.clone();
+                active.found.clone()
+            })
+        };
+        let found = found.unwrap_or_default();
         let history = self.history.clone();
         let past = status.clone().map(|recorder| Past { history, index, recorder });
         let shelf = Shelf::new(about, consumer.clone(), self.counters.clone(), past);
@@ -70,7 +73,8 @@ impl Ingest {
                             None => packaging,
                         };
                         let status = status.as_deref();
-                        ingest.package(&input, packaging, offer, reserved, status).await;
+                        let counted = (status, &*found);
+                        ingest.package(&input, packaging, offer, reserved, counted).await;
                     }
                     Err(error) => tracing::error!(%input, %error, "can't package"),
                 }
@@ -134,11 +138,11 @@ impl Ingest {
         mut packaging: Packaging,
         mut offer: Option<Offer>,
         mut reserved: u64,
-        recorder: Option<&Status>,
+        (recorder, own): (Option<&Status>, &Found),
     ) {
         let ahead = if recorder.is_some() { RESERVED_AHEAD_RECORDING } else { RESERVED_AHEAD };
         let broadcast = packaging.broadcast().clone();
-        let (mut looked_at, mut groups, mut holes) = (0, 0, 0);
+        let (mut looked_at, mut groups, mut before) = (0, 0, Findings::default());
         loop {
             // A number is shown only when it is reserved: by the recorder's commits, else here, before
             // the first part of the segment is made.
@@ -149,11 +153,14 @@ impl Ingest {
                 {
                     outcome = Poll::Ready(Err(error));
                 }
-                let found = packaging.findings().holes;
-                if found > holes {
+                let found = packaging.findings();
+                if found.holes > before.holes {
                     tracing::warn!(%input, "frames were lost before they were packaged: the machine is too busy or limits.cache_mb too small");
-                    self.holes.fetch_add(found - holes, Ordering::Relaxed);
-                    holes = found;
+                }
+                if found != before {
+                    self.found.add(&found, &before);
+                    own.add(&found, &before);
+                    before = found;
                 }
                 reserved = reserved.max(recorder.map_or(0, Status::reserved_to));
                 match outcome {

@@ -36,7 +36,7 @@ impl Rig {
             origin: Origin::new(spine::Limits::default()),
             library,
             counters,
-            holes: Arc::default(),
+            found: Arc::default(),
             tasks: Tasks::default(),
             node: NodeId::parse("local").unwrap(),
             over_moq: false,

@@ -54,6 +54,9 @@ pub(crate) fn open_control(dir: &Path) -> Result<Control> {
         format!("{} must hold exactly 32 bytes", dir.join(MASTER_KEY).display())
     })?;
     let path = dir.join(DATABASE);
+    // What SQLite puts beside it has its mode.
+    files::only_its_owners(&path)
+        .with_context(|| format!("can't make {} its owner's only", path.display()))?;
     let control = Control::open(&path, MasterKey::new(&key))
         .with_context(|| format!("can't open {}", path.display()))?;
     if let Some(Migrated { from, to, took }) = control.migrated() {

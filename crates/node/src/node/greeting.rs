@@ -1,6 +1,6 @@
 //! What a node begins with: its first inputs, the demo, and what there is to say about them.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result};
 use control::{Control, DocumentError, InputSettings, InputUid, Page};
@@ -8,7 +8,7 @@ use rtmp::client::Target;
 
 use super::data_dir::API_TOKEN;
 use super::{Node, Options, fill_random, random};
-use crate::banner::Banner;
+use crate::banner::{Banner, SecurePage};
 use crate::config::Config;
 use crate::demo::Clip;
 use crate::ingest::now_ms;
@@ -24,9 +24,13 @@ impl Node {
         token: &str,
     ) -> Result<Banner> {
         let host = |address: SocketAddr| match config.public_host() {
-            None if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
-            None => address.to_string(),
+            None => here(address, Ipv4Addr::LOCALHOST.into()).to_string(),
             Some(name) => format!("{name}:{}", address.port()),
+        };
+        let network = own_address().unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let from_outside = |address: SocketAddr| match config.public_host() {
+            None => here(address, network).to_string(),
+            Some(_) => host(address),
         };
         let by_name = self.addresses.domain_https.map(|a| match (config.public_host(), a.port()) {
             (Some(name), 443) => format!("https://{name}/"),
@@ -41,19 +45,25 @@ impl Node {
             version: self.addresses.version,
             // The page takes the token out of the address bar; it is shown on a terminal only.
             page: page.as_ref().map(|page| format!("{page}#token={}", token.trim())),
-            secure_page: self
-                .addresses
-                .https
-                .filter(|a| !a.ip().is_loopback() && by_name.is_none())
-                .map(|a| format!("https://{}/", host(a))),
+            secure_page: match self.addresses.https {
+                Some(a) if by_name.is_none() => match a.ip().is_loopback() {
+                    true => SecurePage::ThisMachineOnly,
+                    false => SecurePage::At(format!("https://{}/", from_outside(a))),
+                },
+                _ => SecurePage::None,
+            },
             certificate: None,
             demo: None,
             moq: None,
             encoder: None,
-            token_file: config.data.dir.join(API_TOKEN).display().to_string(),
+            token_at: match config.api.token {
+                Some(_) => "the configuration: api.token".to_owned(),
+                None => config.data.dir.join(API_TOKEN).display().to_string(),
+            },
         };
-        let Some(rtmp) = self.addresses.rtmp else { return Ok(banner) };
-        if let (Some(path), Some(input)) = (&options.demo, &inputs.demo) {
+        if let (Some(path), Some(input), Some(rtmp)) =
+            (&options.demo, &inputs.demo, self.addresses.rtmp)
+        {
             let clip = Clip::open(path).await?;
             credit_demo(control, input, clip.credit.as_deref()).await?;
             banner.demo = Some((watch(input), clip.credit.clone()));
@@ -61,11 +71,8 @@ impl Node {
             banner.moq = self.addresses.quic.map(moq);
             let keys = control.input_keys(input).await?.context("the demo's input is gone")?;
             let local = match rtmp {
-                all if all.ip().is_unspecified() => match all {
-                    SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), all.port()),
-                    SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), all.port()),
-                },
-                one => one,
+                SocketAddr::V6(_) => here(rtmp, Ipv6Addr::LOCALHOST.into()),
+                SocketAddr::V4(_) => here(rtmp, Ipv4Addr::LOCALHOST.into()),
             };
             let url = format!("rtmp://{local}/live/{}", keys.stream_key.expose());
             let target = Target::parse(&url).context("the demo's address")?;
@@ -78,12 +85,29 @@ impl Node {
             });
         }
         let keys = control.input_keys(&inputs.first).await?;
-        banner.encoder = keys.map(|keys| {
-            let server = format!("rtmp://{}/live", host(rtmp));
+        let rtmp = self.addresses.rtmp.map(|a| format!("rtmp://{}/live", from_outside(a)));
+        let rtmps = || self.addresses.rtmps.map(|a| format!("rtmps://{}/live", from_outside(a)));
+        banner.encoder = keys.zip(rtmp.or_else(rtmps)).map(|(keys, server)| {
             (server, keys.stream_key.expose().to_owned(), watch(&inputs.first))
         });
         Ok(banner)
     }
+}
+
+/// Where a listener is found: at its own address, or at `this` one if it listens on all of them.
+fn here(listener: SocketAddr, this: IpAddr) -> SocketAddr {
+    match listener.ip().is_unspecified() {
+        true => SocketAddr::new(this, listener.port()),
+        false => listener,
+    }
+}
+
+/// The address of this machine that others have a way to: the one that it would send from, to an address that
+/// nobody has (RFC 5737). Nothing is sent. None without a network.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// The inputs that a node has from its first start: one to go live with, one for the demo.

@@ -196,41 +196,90 @@ fn link(server: &Server, input: &Input) -> (String, String) {
     (format!("{links}/{}", link["id"].as_str().unwrap()), list)
 }
 
-/// A reload that waits, of who has a link: what it is told of what comes when the link is taken back meanwhile. What a cache
-/// has asked for that checks each viewer itself is for all of them.
+/// Reloads that wait while nothing comes, one for each way in which the right to them can end: each is told so then, long before it would
+/// be answered anyway. What a cache has asked for that checks each viewer itself is for all of them.
 #[test]
-fn a_reload_that_waits_ends_with_its_link() {
+fn reloads_that_wait_end_with_the_right_to_them() {
     let proxies = r#"http.trusted_proxies=["127.0.0.1"]"#;
     let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120", proxies]);
-    let input = server.create_input(&json!({ "recording": { "requireSignedURLs": true } }));
+    let input = server.create_input(&json!({}));
     let clip = Clip::make(&ClipSpec { group: 150, ..ClipSpec::plain("long-groups", 10) });
     let mut encoder = clip.publish_at(4.0, &input.rtmp, -1);
-    let (taken, list) = link(&server, &input);
-    let get = |path: &str| server.get(path);
-    wait_until("a segment", 60, || get(&list).text().contains("#EXTINF").then_some(()));
+    let list = |segment: &str| format!("/{segment}/manifest/video.cmaf.m3u8");
+    let open = list(&input.uid);
+    wait_until("a segment", 60, || server.get(&open).text().contains("#EXTINF").then_some(()));
     // Nothing comes any more, until the encoder is back.
     encoder.kill();
     wait_until("the loss", 60, || (server.metric("rtmp_encoders") == 0).then_some(()));
-    let newest = MediaPlaylist::parse(&get(&list).text()).unwrap().segments.pop().unwrap().number;
-    let next = format!("{list}?_HLS_msn={}&_HLS_part=0", newest + 1);
-    let edge = || request("GET", &server.url(&next), &[("airwave-edge", "checks")], b"");
-    let waits = || server.metric("playlist_requests_parked") == 2;
-    let (answer, shared, _encoder) = std::thread::scope(|scope| {
-        let reloads = (scope.spawn(|| get(&next)), scope.spawn(edge));
-        wait_until("the reloads to wait", 60, || waits().then_some(()));
-        assert_eq!(server.api("DELETE", &taken, None).status, 200);
-        // Nothing has come: they would wait for three times five seconds.
-        let answer = reloads.0.join().unwrap();
-        assert!(!reloads.1.is_finished(), "a cache's goes on");
+    let newest = MediaPlaylist::parse(&server.get(&open).text()).unwrap().segments.pop().unwrap();
+    let next =
+        |segment: &str| server.url(&format!("{}?_HLS_msn={}", list(segment), newest.number + 2));
+    let (taken, linked) = link(&server, &input);
+    let linked = linked.split('/').nth(1).unwrap();
+    let key = server.api("POST", "/stream/keys", Some(&json!({ "algorithm": "EdDSA" })));
+    let key = key.json()["result"].clone();
+    let keyed = token(&server, &input.uid, &json!({ "id": key["id"], "pem": key["pem"] }));
+    let key = format!("/stream/keys/{}", key["id"].as_str().unwrap());
+    let paged = token(&server, &input.uid, &json!({}));
+    let ends = token(&server, &input.uid, &json!({ "exp": now_s() + 6 }));
+    let delete = |path: &str| assert_eq!(server.api("DELETE", path, None).status, 200);
+    let change = |recording: Value| {
+        let path = format!("/stream/live_inputs/{}", input.uid);
+        let changed = server.api("PUT", &path, Some(&json!({ "recording": recording })));
+        assert_eq!(changed.status, 200, "{}", changed.text());
+    };
+    let waiting = |count: u64| {
+        wait_until("the reloads that wait", 60, || {
+            (server.metric("playlist_requests_parked") == count).then_some(())
+        });
+    };
+    let (edge, page) = ([("airwave-edge", "checks")], [("origin", "https://page.example")]);
+    // Each with what it shows, what ends it, and what it is told.
+    type Ways<'a> = [(&'a str, &'a [(&'a str, &'a str)], Box<dyn Fn() + 'a>, (u16, &'a str)); 5];
+    let ways: Ways<'_> = [
+        (linked, &[], Box::new(|| delete(&taken)), (401, "taken back")),
+        (&keyed, &[], Box::new(|| delete(&key)), (401, "deleted")),
+        (
+            &input.uid,
+            &[],
+            Box::new(|| change(json!({ "requireSignedURLs": true }))),
+            (401, "a signed link only"),
+        ),
+        (
+            &paged,
+            &page,
+            Box::new(|| change(json!({ "allowedOrigins": ["other.example"] }))),
+            (403, "allowedOrigins"),
+        ),
+        (&ends, &[], Box::new(|| {}), (401, "expired")),
+    ];
+    let (shared, _encoder) = std::thread::scope(|scope| {
+        // It began before the others, so it would be answered before them: after three times five seconds.
+        let url = next(linked);
+        let shared = scope.spawn(move || request("GET", &url, &edge, b""));
+        waiting(1);
+        let reloads = ways.each_ref().map(|(segment, fields, ..)| {
+            let url = next(segment);
+            scope.spawn(move || request("GET", &url, fields, b""))
+        });
+        waiting(6);
+        for ((reload, (_, _, end, told)), left) in
+            reloads.into_iter().zip(&ways).zip([5, 4, 3, 2, 1])
+        {
+            end();
+            waiting(left);
+            let answer = reload.join().unwrap();
+            assert_eq!(answer.status, told.0, "{}: {}", told.1, answer.text());
+            assert!(answer.text().contains(told.1), "{}: {}", told.1, answer.text());
+            assert_eq!(answer.headers["cache-control"], "no-store", "{}", told.1);
+        }
+        assert!(!shared.is_finished(), "a cache's goes on");
         let encoder = clip.publish(&input.rtmp, -1);
-        (answer, reloads.1.join().unwrap(), encoder)
+        (shared.join().unwrap(), encoder)
     });
     // Where the encoder takes long to come back, it has waited in vain.
-    assert_ne!(shared.status, 401, "{}", shared.text());
-    assert_eq!(edge().status, 401, "whoever asks now");
-    assert_eq!(answer.status, 401, "{}", answer.text());
-    assert!(answer.text().contains("taken back"), "{}", answer.text());
-    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert_eq!(shared.status, 200, "{}", shared.text());
+    assert_eq!(request("GET", &next(linked), &edge, b"").status, 401, "whoever asks now");
 }
 
 /// Whether the answer, which was under way when its link was taken back, was cut short.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::{Child, Clip, ClipSpec, Server, wait_until};
+use testkit::{Child, Clip, ClipSpec, MediaPlaylist, Server, check, wait_until};
 
 use crate::AIRWAVE;
 
@@ -29,15 +29,18 @@ fn objects(data: &Path, video: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn an_object_that_is_gone_is_told_once_and_counted() {
+fn an_object_that_is_gone_is_told_once_and_counted_and_is_a_gap() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let video = recorded(&data);
-    std::fs::remove_file(&objects(&data, &video)[1]).unwrap();
+    let (gone, away) = (objects(&data, &video)[1].clone(), folder.path().join("away"));
+    std::fs::rename(&gone, &away).unwrap();
     let mut server = Server::start_in(AIRWAVE, &data, &[]);
     assert_eq!(server.admin("/readyz").text(), "ready\n");
     let path = format!("/{video}/manifest/video.cmaf.m3u8");
-    let (list, text) = (server.url(&path), server.get(&path).text());
+    let list = server.url(&path);
+    let text = server.get(&path).text();
+    assert!(!text.contains("#EXT-X-GAP"), "nobody has looked: {text}");
     let segments = || text.lines().filter(|line| line.ends_with(".m4s"));
     // Each viewer asks for it.
     let answers: Vec<u16> = segments()
@@ -53,6 +56,89 @@ fn an_object_that_is_gone_is_told_once_and_counted() {
         log.contains(words).then_some(log)
     });
     assert_eq!(log.matches(words).count(), 1, "{log}");
+    // From then on lists say so.
+    let lost = answers.iter().position(|status| *status == 404).unwrap();
+    for track in ["video.cmaf", "audio.cmaf"] {
+        let text = server.get(&format!("/{video}/manifest/{track}.m3u8")).text();
+        let found = MediaPlaylist::parse(&text).unwrap().segments;
+        let gaps: Vec<usize> = (0..found.len()).filter(|i| found[*i].gap).collect();
+        assert_eq!((found.len(), gaps), (answers.len() / 2, vec![lost]), "{text}");
+        assert_eq!(check(&text), [], "{text}");
+    }
+    let mpd = server.get(&format!("/{video}/manifest/video.mpd")).text();
+    assert_eq!(mpd.matches("<Period ").count(), if lost + 1 < answers.len() / 2 { 2 } else { 1 });
+    // Put back, it is there again as soon as somebody finds it.
+    std::fs::rename(&away, &gone).unwrap();
+    let back = list.join(segments().nth(lost).unwrap()).path;
+    wait_until("a list without a gap", 20, || {
+        assert_eq!(server.get(&back).status, 200);
+        (server.get(&path).text() == text).then_some(())
+    });
+}
+
+/// What it begins with was in the object that is gone; the catalog has it too.
+#[test]
+fn a_recording_that_has_lost_its_first_object_plays_from_the_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let video = recorded(&data);
+    let gone = objects(&data, &video).remove(0);
+    std::fs::remove_file(gone).unwrap();
+    let server = Server::start_in(AIRWAVE, &data, &[]);
+    let list = server.url(&format!("/{video}/manifest/video.cmaf.m3u8"));
+    let read = || MediaPlaylist::parse(&server.get(&list.path).text()).unwrap().segments;
+    let first = read().remove(0);
+    assert_eq!(server.get(&list.join(&first.file.unwrap().1).path).status, 404);
+    let again = read();
+    assert!(again[0].gap && again[1..].iter().all(|segment| !segment.gap), "{again:?}");
+    let file = [&again[1].map, &again[1].file.as_ref().unwrap().1].map(|uri| {
+        let answer = server.get(&list.join(uri).path);
+        assert_eq!(answer.status, 200, "{uri}");
+        answer.body
+    });
+    let at = folder.path().join("a.mp4");
+    std::fs::write(&at, file.concat()).unwrap();
+    let mut probe = Command::new("ffprobe");
+    probe.args(["-v", "error", "-count_frames", "-of", "csv=p=0"]);
+    probe.args(["-show_entries", "stream=nb_read_frames"]).arg(&at);
+    let frames = String::from_utf8(probe.output().unwrap().stdout).unwrap();
+    assert!(frames.trim().parse::<u32>().unwrap() > 10, "{frames}");
+}
+
+/// Whoever goes back on the air to what memory has no more.
+#[test]
+fn what_is_gone_behind_the_live_window_is_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start_in(AIRWAVE, &data, &["hls.segment_ms=1000", "limits.cache_mb=1"]);
+    let input = server.input();
+    let spec = ClipSpec { group: 30, ..ClipSpec::plain("gone", 30) };
+    let mut encoder = Clip::make(&spec).publish_at(2.0, &input.rtmp, -1);
+    let video = server.wait_live(&input);
+    let list = server.url(&format!("/{}/manifest/video.cmaf.m3u8?dvrEnabled=true", input.uid));
+    let read = || MediaPlaylist::parse(&server.get(&list.path).text()).unwrap().segments;
+    // Memory has let the first ones go.
+    wait_until("a list of 14 segments", 60, || (read().len() > 14).then_some(()));
+    let named = read()[1].file.clone().unwrap().1;
+    // EPOCH-NUMBER, and in the store something random behind them.
+    let begins = named.rsplit('/').next().unwrap().replace(".m4s", "-");
+    let mut objects = objects(&data, &video);
+    objects.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&begins));
+    std::fs::remove_file(&objects[0]).unwrap();
+    wait_until("memory to let it go", 60, || {
+        (server.get(&list.join(&named).path).status == 404).then_some(())
+    });
+    let gaps: Vec<bool> = wait_until("a gap", 20, || {
+        let gaps = read().iter().map(|segment| segment.gap).collect::<Vec<_>>();
+        gaps.contains(&true).then_some(gaps)
+    });
+    assert_eq!((gaps[1], gaps.iter().filter(|gap| **gap).count()), (true, 1));
+    encoder.terminate();
+    encoder.wait(20);
+    server.wait_ready(&video);
+    let text = server.get(&format!("/{video}/manifest/video.cmaf.m3u8")).text();
+    assert_eq!(text.matches("#EXT-X-GAP").count(), 1, "{text}");
+    assert_eq!(check(&text), [], "{text}");
 }
 
 #[test]

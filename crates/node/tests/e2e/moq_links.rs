@@ -252,6 +252,15 @@ fn a_node_pulls_what_it_may_and_says_why_it_can_not() {
         let log = edge.child().output();
         assert!(log.contains("upstream connected") && !log.contains(&token), "{log}");
     }
+    // What a wrong one does not open is said, and all else is there.
+    let wrong = format!("{}AAAA", &token[..token.len() - 4]);
+    let mut edge = start(&format!("moqt://{there}/?jwt={wrong}"), "anybody", "");
+    wait_says(&edge, "token_refused", &there, 1);
+    wait_says(&edge, "namespaces", &there, 1);
+    wait_says(&edge, "broadcasts", &there, 1);
+    let log = edge.child().output();
+    let advice = "is the token in moq.upstreams good, and not over?";
+    assert!(log.contains(advice) && !log.contains(&wrong[..wrong.len() - 4]), "{log}");
     let nobody = free_address().to_string();
     let other = format!("sha256:{}", "00".repeat(32));
     for (at, trust, advice) in [

@@ -46,11 +46,23 @@ fn a_port_in_use_is_told_with_the_key_that_changes_it() {
 
 #[test]
 fn secrets_are_their_owners_only_and_the_token_is_printed_on_request() {
-    let server = Server::start(AIRWAVE, &[]);
-    for name in ["api-token", "master.key", "self-signed.key"] {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut server = Server::start_in(AIRWAVE, &data, &[]);
+    let database = ["airwave.db", "airwave.db-wal"];
+    for name in ["api-token", "master.key", "self-signed.key"].iter().chain(&database) {
         let mode = std::fs::metadata(server.data().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+    let folder = std::fs::metadata(server.data()).unwrap().permissions().mode();
+    assert_eq!(folder & 0o777, 0o700);
+    // A database of before is shut to others by the next start.
+    server.child().terminate();
+    server.child().wait(15);
+    std::fs::set_permissions(data.join("airwave.db"), PermissionsExt::from_mode(0o644)).unwrap();
+    let server = Server::start_in(AIRWAVE, &data, &[]);
+    let mode = std::fs::metadata(data.join("airwave.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let (code, output) = run(&["token", "--data", server.data().to_str().unwrap()]);
     assert_eq!((code, output.trim()), (0, server.token.as_str()));
     let (code, output) = run(&["token", "--data", "/nonexistent"]);
@@ -92,6 +104,79 @@ fn the_demo_is_on_the_air_after_the_start() {
     command.arg("--demo").arg(clip.path()).arg("--ready-file").arg(&ready);
     let _server = Child::start(&mut command);
     wait_demo(&ready, "Demo");
+}
+
+/// Flips `api.token`.
+#[test]
+fn a_token_of_the_configuration_is_the_one_that_counts() {
+    let own = "aw_0123456789abcdef";
+    let mut server = Server::start(AIRWAVE, &[&format!("api.token={own}")]);
+    assert!(!server.data().join("api-token").exists(), "it is nowhere else");
+    server.token = own.to_owned();
+    assert_eq!(server.api("GET", "/stream/live_inputs", None).status, 200);
+    server.token = "aw_0123456789abcdeg".to_owned();
+    assert_eq!(server.api("GET", "/stream/live_inputs", None).status, 401);
+    let data = server.data().to_str().unwrap().to_owned();
+    let set = format!("api.token={own}");
+    let (code, output) = run(&["token", "--data", &data, "--set", &set]);
+    assert_eq!((code, output.trim()), (0, own));
+    let (code, output) = run(&["config", "print", "--data", &data, "--set", &set]);
+    assert_eq!((code, output.contains(own)), (0, false), "{output}");
+    let backup = server.data().with_extension("backup").display().to_string();
+    let (code, output) = run(&["backup", &backup, "--data", &data, "--set", &set]);
+    assert_eq!(code, 0, "{output}");
+    std::fs::remove_dir_all(backup).unwrap();
+    let (code, output) = run(&["serve", "--data", &data, "--set", "api.token=aw_SHORT"]);
+    assert_eq!((code, output.contains("aw_SHORT")), (2, false), "{output}");
+    assert!(output.contains("api.token"), "{output}");
+}
+
+#[test]
+fn a_terminal_shows_where_others_find_it() {
+    let shown = |address: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut line = format!("{AIRWAVE} serve --data {}", data.display());
+        for listener in ["http", "https", "rtmp", "rtmps", "quic"] {
+            line += &format!(" --set {listener}.listen={address}:0");
+        }
+        line += " --set admin.listen=127.0.0.1:0";
+        // What a terminal gets, and nothing else.
+        let mut child = Child::start(Command::new("script").args(["-qefc", &line, "/dev/null"]));
+        wait_until("the banner", 20, || {
+            child.output().contains("The API token is in").then_some(())
+        });
+        child.terminate();
+        child.wait(20);
+        let words = child.output();
+        let of = |title: &str| {
+            let line = words.lines().find_map(|line| line.trim().strip_prefix(title));
+            line.unwrap_or_else(|| panic!("{title} in {words}")).trim().to_owned()
+        };
+        (of("For phones"), of("Server"))
+    };
+    let (phones, server) = shown("127.0.0.1");
+    assert_eq!(phones, "none: only this machine is let in");
+    assert!(server.starts_with("rtmp://127.0.0.1:"), "{server}");
+    // The address that this machine has in its network, if it has one.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let _ = socket.connect("192.0.2.1:9");
+    let own = socket.local_addr().unwrap().ip();
+    let own = if own.is_unspecified() { "127.0.0.1".to_owned() } else { own.to_string() };
+    let (phones, server) = shown("0.0.0.0");
+    assert!(phones.starts_with(&format!("https://{own}:")), "{phones} is not at {own}");
+    assert!(server.starts_with(&format!("rtmp://{own}:")), "{server} is not at {own}");
+}
+
+#[test]
+fn a_demo_without_rtmp_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let clip = Clip::make(&ClipSpec::plain("plain", 2));
+    let demo = format!("--demo={}", clip.path().display());
+    let (code, output) = run(&["serve", "--data", &data, &demo, "--set", "rtmp.listen=off"]);
+    assert_eq!(code, 2, "{output}");
+    assert!(output.contains("rtmp.listen is off"), "{output}");
 }
 
 #[test]

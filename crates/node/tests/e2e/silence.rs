@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use testkit::{Child, Clip, ClipSpec, MediaPlaylist, Server, check, play, skip};
+use testkit::{Child, Clip, ClipSpec, Input, MediaPlaylist, Server, check, play, skip};
 
 use crate::AIRWAVE;
 
@@ -37,10 +37,19 @@ fn pictures_go_on_without_their_sound_in_a_browser() {
     // Who comes when there is silence only.
     shown("shaka", &list(&input.uid, "video").to_string(), "60");
     shown("airwave", &server.url(&format!("/{}/watch", input.uid)).to_string(), "60");
+    check_told(&server, &input, "packaging_silent_frames_total", "frames of silence");
     encoder.terminate();
     encoder.wait(20);
     server.wait_ready(&video);
     check_recording(&server, &video);
+}
+
+/// What was made is counted, and its owner is told.
+fn check_told(server: &Server, input: &Input, metric: &str, words: &str) {
+    assert!(server.metric(metric) > 0, "{metric}");
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    let found = server.api("GET", &path, None).text();
+    assert!(found.contains(words), "{found}");
 }
 
 /// The lists keep all rules, and the recording is as long in sound as in pictures.
@@ -78,6 +87,8 @@ fn sound_goes_on_without_its_pictures_in_a_browser() {
     // Who comes when the picture stands: three times a second it is shown again.
     shown("airwave", "watch", &["--frames", "20"]);
     shown("dashjs", "manifest/video.mpd", &["--frames", "20"]);
+    let metric = "packaging_pictures_shown_again_total";
+    check_told(&server, &input, metric, "the last key picture in their place");
     let process = encoder.id().to_string();
     let to_the_end = ["--frames", "20", "--end-by", &process];
     let heard = shown("shaka", "manifest/video.m3u8?protocol=hls", &to_the_end);

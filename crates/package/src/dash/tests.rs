@@ -55,6 +55,23 @@ fn changed(count: u64, change: impl Fn(&str, u64, &mut Info)) -> Index {
     index
 }
 
+/// What is lost later is left out as what was lost at first: numbers of one list follow each other.
+#[test]
+fn what_is_lost_parts_its_period() {
+    for lost in [10, 13, 17] {
+        let expect = changed(8, |_, number, info| info.gap = number == lost);
+        let mut index = changed(8, |_, _, _| {});
+        ["audio.cmaf", "video.cmaf"].iter().for_each(|name| index.lose(name, lost));
+        let everything = MpdOptions { everything: true, ..LIVE };
+        assert_eq!(render(&index, everything), render(&expect, everything), "{lost}");
+        let periods = |index: &Index| {
+            let segments = &index.rendition("video.cmaf").unwrap().segments;
+            segments.iter().map(|s| s.period.number).collect::<Vec<_>>()
+        };
+        assert_eq!(periods(&index), periods(&expect), "{lost}");
+    }
+}
+
 #[test]
 fn a_live_mpd_reads_like_this() {
     let text = render(&two_renditions(), LIVE);

@@ -441,3 +441,38 @@ fn in_a_cache_that_is_full_nothing_is_lost_to_a_packager_less_than_a_group_late(
         }
     }
 }
+
+/// Of B-frames a segment that begins without a key frame has one first that is shown third.
+#[test]
+fn dates_go_on_with_durations_wherever_segments_begin() {
+    for (rate, group) in [(30.0, 0x1000), (25.0, 0x1000), (30_000.0 / 1001.0, 0x1000), (30.0, 48)] {
+        let mut show = Show { group, b_frames: true, seconds: 60.0, ..Show::default() };
+        show.rate = Some(rate);
+        let mut studio = Studio::new();
+        studio.send(&show.frames(), |_| {});
+        studio.end();
+        let index = &studio.index;
+        let (video, audio) =
+            (index.rendition("video.cmaf").unwrap(), index.rendition("audio.cmaf").unwrap());
+        for r in [video, audio] {
+            for (a, b) in r.segments.iter().zip(r.segments.iter().skip(1)) {
+                let lasts_ms = a.seconds(a.duration()) * 1_000.0;
+                let dates_ms = (b.info.wall_clock_ms - a.info.wall_clock_ms) as f64;
+                assert!((dates_ms - lasts_ms).abs() <= 1.0, "{rate:?} {group} {}", b.number);
+            }
+        }
+        assert!(
+            video.segments.len() > 10,
+            "{rate:?} {group}: {} {}",
+            video.segments.len(),
+            audio.segments.len()
+        );
+        // The first picture is shown one frame after it is decoded.
+        let shown_ms = 1_000.0 / rate;
+        let [seen, heard] = [(video, shown_ms), (audio, 0.0)].map(|(r, after_ms)| {
+            let s = &r.segments[5].info;
+            s.wall_clock_ms as f64 - after_ms - s.start as f64 * 1_000.0 / f64::from(s.timescale)
+        });
+        assert!((seen - heard).abs() <= 1.5, "{rate:?} {group}: {seen} {heard}");
+    }
+}

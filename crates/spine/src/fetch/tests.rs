@@ -180,3 +180,59 @@ fn a_responder_knows_whether_somebody_still_waits() {
     drop(two);
     assert!(!request.is_wanted());
 }
+
+/// An answer that its readers leave lying is given up by who brings it: they have what there is of it, and ask anew for the rest.
+#[test]
+fn the_rest_of_an_answer_that_was_left_off_is_asked_for_by_who_reads_on() {
+    for order in [Order::Ascending, Order::Descending] {
+        let now = start();
+        let (origin, _broadcast, track) = video(Limits::default());
+        let mut past = origin.responder(Path::root(), 1);
+        track.saw(Location { group: 9, object: 0 });
+        let fetch = || {
+            let range = Location { group: 4, object: 0 }..=Location { group: 5, object: 1 };
+            let mut fetch = track.consume().fetch(range, order, now + Duration::from_secs(1));
+            assert!(fetch.poll(&cx(), now).is_pending());
+            fetch
+        };
+        let mut next = |left_off: usize| {
+            let Poll::Ready(Request::Fetch(request)) = past.poll(&cx()) else { panic!() };
+            let (from, to) = request.range().into_inner();
+            let mut all: Vec<Location> = [(4, 0), (4, 1), (5, 0), (5, 1)]
+                .map(|(group, object)| Location { group, object })
+                .into();
+            all.retain(|at| (from..=to).contains(at));
+            if order == Order::Descending {
+                all.sort_by_key(|at| (std::cmp::Reverse(at.group), at.object));
+            }
+            let (mut answer, whole) = (request.accept(), left_off >= all.len());
+            for at in all.into_iter().take(left_off) {
+                let payload = origin.budget().payload(vec![at.object as u8]);
+                answer.object(at.group, header(at.object, now), vec![payload]);
+            }
+            if whole { answer.end() } else { answer.leave_off() }
+        };
+        let mut one = fetch();
+        // Nothing came of it: it is asked for again as it was. Then it comes object by object.
+        let mut came = Vec::new();
+        for brings in [0, 1, 2, 9, 9] {
+            next(brings);
+            while let Poll::Ready(event) = one.poll(&cx(), now) {
+                match event {
+                    FetchEvent::Object(object) => came.push(object.location()),
+                    FetchEvent::End => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            if came.len() == 4 {
+                break;
+            }
+        }
+        let mut groups = [4, 5];
+        if order == Order::Descending {
+            groups.reverse();
+        }
+        let all = groups.map(|group| [0, 1].map(|object| Location { group, object }));
+        assert_eq!(came, all.concat(), "{order:?}");
+    }
+}
