@@ -21,7 +21,7 @@ fn check_switches(player: &str, path: &str, settings: &[&str], more: &[&str]) ->
     with_levels(&server, &input.uid);
     let url = server.url(&path.replace("ID", &input.uid)).to_string();
     let seen = go_between(&url, player, switches, more);
-    println!("{switches} switches in {player}: {seen}");
+    eprintln!("{switches} switches in {player}: {seen}");
     let number = |name: &str| seen[name].as_f64().unwrap_or_else(|| panic!("{name}: {seen}"));
     assert_eq!(crate::browser::errors(&seen), [""; 0], "{seen}");
     assert_eq!(number("switches"), f64::from(switches), "{seen}");
