@@ -134,13 +134,6 @@ struct Track {
     fresh: bool,
 }
 
-impl Track {
-    /// Whether a part ends with the frame that is held back.
-    fn ends_part(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| self.rendition.ends_part(held.duration))
-    }
-}
-
 impl Packager {
     /// By which it cuts.
     pub(crate) fn rules(&self) -> &Rules {
@@ -369,7 +362,7 @@ impl Packager {
         let Some(t) = self.tracks.get_mut(track) else { return };
         let part_ns = t.rendition.part_ns();
         // One that is shown again is a part by itself, and says nothing of groups of pictures.
-        let part_border = again || t.ends_part();
+        let part_border = again || t.held.is_some() && t.rendition.ends_part();
         let Some(cutter) = &mut self.cutter else { return };
         let breaks = frame.discontinuity && !first;
         let (sync, asked) = (frame.sync, frame.asked);
@@ -607,7 +600,7 @@ impl Packager {
         let t = self.tracks.get(track)?;
         let (frame, timescale) = (t.waiting.front()?, t.rendition.timescale());
         let (decode_ns, part_ns) = (ticks_to_ns(frame.decode, timescale), t.rendition.part_ns());
-        let part_border = t.ends_part();
+        let part_border = t.held.is_some() && t.rendition.ends_part();
         let (sync, asked, beside, breaks) = (true, false, true, false);
         let frame = MainFrame { decode_ns, sync, asked, beside, breaks, part_border, part_ns };
         self.cutter.as_mut()?.frame(frame)?;

@@ -215,14 +215,9 @@ impl Rendition {
         self.part.is_some_and(|size| so_far >= u64::from(size.duration))
     }
 
-    /// Whether the part that is being made is full with one more frame of this duration: by frames, or as another one like it
-    /// would be too much, where frames are longer than the first one said.
-    pub(crate) fn ends_part(&self, more: u32) -> bool {
-        let so_far: u64 = self.frames.iter().map(|f| u64::from(f.duration)).sum();
-        let with_another = so_far + u64::from(more) * 2;
-        self.part.is_some_and(|size| {
-            self.frames.len() + 1 >= size.frames || with_another > u64::from(size.duration)
-        })
+    /// Whether the part that is being made is full with one more frame.
+    pub(crate) fn ends_part(&self) -> bool {
+        self.part.is_some_and(|size| self.frames.len() + 1 >= size.frames)
     }
 
     /// Ends the part that is being made, if there is any of it.
