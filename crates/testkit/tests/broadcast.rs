@@ -240,10 +240,16 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
     // The camera stops for ten seconds, and the sound goes on: its last key picture stands.
     let mut frames = show(third);
     frames.retain(|f| f.slot == AUDIO || !(30.0..40.0).contains(&f.truth));
+    // Then nothing comes for ten seconds, over a connection that stays.
+    frames.retain(|f| !(60.0..70.0).contains(&f.truth));
     studio.send(&frames, |index| viewers.look(index));
     // The encoder vanishes and comes back, with its clock from zero.
     studio.reconnect_after(Duration::from_secs(5), |index| viewers.look(index));
     let mut frames = show(2.0 * third);
+    // Its camera takes longer than its microphone: what there is of pictures are gaps.
+    let begins = frames.iter_mut().find(|f| f.slot == VIDEO).and_then(|f| f.config.take());
+    frames.retain(|f| f.slot == AUDIO || f.truth >= 6.0);
+    frames.iter_mut().find(|f| f.slot == VIDEO).unwrap().config = begins;
     // Half-way it changes the codec.
     let change = frames.iter_mut().find(|f| f.slot == VIDEO && f.sync && f.truth >= third);
     change.unwrap().config = Some(hevc());
@@ -274,7 +280,7 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
         let gaps = whole.segments.iter().filter(|s| s.gap).count();
         let (is_picture, breaks) =
             (*track == TRACKS[0], whole.segments.iter().filter(|s| s.discontinuity).count());
-        assert_eq!((gaps, breaks), (0, 2), "{track}");
+        assert_eq!((gaps > 0, breaks), (is_picture, 3), "{track}: {gaps} gaps");
         let maps: BTreeSet<_> = whole.segments.iter().map(|s| &s.map).collect();
         assert_eq!(maps.len(), if is_picture { 2 } else { 1 }, "{track}");
         assert!((whole.segments.len() as f64 - minutes() * 30.0).abs() < 8.0, "{track}");
