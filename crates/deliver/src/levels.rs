@@ -13,7 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use encode::{
     Failed, Kind, Ladder, Level, LevelBits, Made, OriginalBits, Renditions, SOUND_LEVEL_CHANNELS,
-    SoundCoding,
+    SoundCoding, TooLarge,
 };
 use media::catalog::{Catalog, CatalogTrack, Init, MediaDescription, TrackDescription};
 use media::codec::Config;
@@ -142,7 +142,8 @@ impl Levels {
             Some(first) => {
                 let beside = beside.iter().map(encode::config_of);
                 let all = std::iter::once(Some(first)).chain(beside).collect::<Option<Vec<_>>>();
-                all.map(|pictures| ladder.levels_of_first(&pictures, before)).unwrap_or_default()
+                let levels = all.map(|pictures| ladder.levels_of_first(&pictures, before));
+                levels.filter(|levels| self.too_large(init, levels).is_none()).unwrap_or_default()
             }
             None => {
                 let sound = encode::sound_of(init);
@@ -151,6 +152,12 @@ impl Levels {
         };
         let makes = |level: &Level| self.renditions.get().is_some_and(|all| all.makes(level));
         levels.into_iter().filter(makes).collect()
+    }
+
+    /// Why a machine like this makes no levels of what begins with this, if that takes too much memory.
+    fn too_large(&self, init: &Bytes, levels: &[Level]) -> Option<TooLarge> {
+        let (source, renditions) = (encode::config_of(init)?, self.renditions.get()?);
+        renditions.fits(&source, levels).err()
     }
 
     /// The levels of an original as a catalog lists them, with their initialisation segments: the encoder is asked for
@@ -168,6 +175,11 @@ impl Levels {
         let renditions = self.made_by().await;
         let beside: Vec<Bytes> = beside.into_iter().map(|init| init.data).collect();
         let levels = self.of_init(&original.init.data, &beside, own.as_ref(), &[]);
+        if levels.is_empty()
+            && let Some(too_large) = self.too_large(&original.init.data, &[])
+        {
+            tracing::warn!(%too_large, "no levels of quality and no thumbnails");
+        }
         let id = u64::from_str_radix(&original.init.id, 16);
         let (Ok(id), false) = (id, levels.is_empty()) else { return Vec::new() };
         let rate = match original.media {

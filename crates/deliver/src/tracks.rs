@@ -393,6 +393,7 @@ pub(crate) mod tests {
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
         let settings = Settings {
             workers: 1,
+            memory: u64::MAX,
             cache_bytes: 1 << 20,
             linger: Duration::from_secs(10),
             patience: Duration::from_secs(10),

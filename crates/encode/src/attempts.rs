@@ -10,8 +10,9 @@ use crate::hardware::{Coder, Hardware};
 use crate::job::{Job, JobError, config_of};
 use crate::ladder::Level;
 use crate::made::{Failed, Made};
+use crate::memory::of_sound;
 use crate::original::{OriginalPart, Unreadable};
-use crate::pool::{Busy, Lease, Place, Priority, Unstarted};
+use crate::pool::{Busy, Lease, Place, Priority, Unstarted, Want};
 use crate::renditions::{Begun, Renditions};
 use crate::sound::{SoundJob, sound_of};
 use crate::worker::WorkerError;
@@ -119,11 +120,22 @@ impl Renditions {
         let init = original.init(segment.init).await?;
         let Some(init) = init else { return Err(no_original) };
         let (picture, sound) = (config_of(&init), sound_of(&init));
+        let bytes = match &picture {
+            Some(config) => {
+                let shaped: Vec<_> =
+                    levels.iter().map(|(level, _)| level.of_shape(config)).collect();
+                self.fits(config, &shaped).map_err(|too_large| {
+                    tracing::warn!(video = begun.segment.0, number, %too_large, "not encoded");
+                    Attempt::Failed(Failed::Encoder)
+                })?
+            }
+            None => of_sound(),
+        };
         // Who has a place does not wait for another one.
         if place.is_none() {
             self.ask_both(&init, levels).await;
         }
-        let mut lease = self.lease(begun, levels, place).await?;
+        let mut lease = self.lease(begun, levels, place, bytes).await?;
         let timed = Timed::new(original.as_ref(), number, self.allowance());
         let (original, init, counters) = (&timed, &init, &**self.counters());
         // Looked at once the worker is there: what has failed meanwhile may open no files any more.
@@ -203,15 +215,16 @@ impl Renditions {
         begun: &Begun,
         levels: &[(Level, Arc<Made>)],
         place: Option<Place>,
+        bytes: u64,
     ) -> Result<Lease, Attempt> {
         let kept = place.is_some();
         let place = match (place, priority_of(begun, levels)) {
             (Some(place), _) => place,
             (None, Priority::Prefetch) => {
                 let order = (Priority::Prefetch, Priority::Seeking);
-                self.pool().place_before(begun.asked.notified(), order).await?
+                self.pool().place_before(begun.asked.notified(), order, bytes).await?
             }
-            (None, priority) => self.pool().place(priority).await?,
+            (None, priority) => self.pool().place(Want { priority, bytes }).await?,
         };
         let unwanted = match begun.priority {
             Priority::Prefetch => {
@@ -292,7 +305,7 @@ mod tests {
                 }
                 drop(held);
             };
-            let (leased, ()) = tokio::join!(renditions.lease(&begun, &levels, None), turn);
+            let (leased, ()) = tokio::join!(renditions.lease(&begun, &levels, None, 0), turn);
             let words = format!("leaves: {leaves}, asks: {asks}");
             let counted = renditions.counters().dropped.load(Ordering::Relaxed);
             assert_eq!(counted, dropped, "{words}");
@@ -311,7 +324,7 @@ mod tests {
         let renditions = renditions(LINGER, None);
         let original: Arc<dyn Original> = Arc::new(Film { kept: false });
         let (begun, levels) = ahead(&original, 3);
-        let leased = renditions.lease(&begun, &levels, None).await;
+        let leased = renditions.lease(&begun, &levels, None, 0).await;
         assert!(matches!(leased, Err(Attempt::Lost(_))), "as far as it comes");
         assert_eq!(renditions.counters().dropped.load(Ordering::Relaxed), 0);
     }
@@ -327,7 +340,7 @@ mod tests {
         let held = renditions.pool().place(Priority::Seeking).await.unwrap();
         let turns = Mutex::new(Vec::new());
         let job = async |(begun, levels): &(Begun, Wanted)| {
-            let _ = renditions.lease(begun, levels, None).await;
+            let _ = renditions.lease(begun, levels, None, 0).await;
             turns.lock().unwrap().push(begun.segment.2);
         };
         let asks = async {

@@ -26,6 +26,22 @@ pub const SIDE_MIN: u32 = 16;
 /// Bytes that an encoder process may have mapped: an 8K picture, its references, and three rungs fit.
 pub const PROCESS_BYTES_MAX: u64 = 4 << 30;
 
+/// Bytes that a job may need by what is known of it before: of what a process may have mapped, its threads' heaps and stacks
+/// take the rest, which they hardly use.
+pub const JOB_BYTES_MAX: u64 = PROCESS_BYTES_MAX - (512 << 20);
+
+/// What an encoder process takes before it has pictures: measured 60 MB, with libraries and the pipes' buffers.
+pub const JOB_BASE_BYTES: u64 = 96 << 20;
+
+/// Pictures of the source that a process holds: 17 of the decoder, those that wait for the first level, and some in hand.
+pub const PICTURES_OF_SOURCE: u64 = 24;
+
+/// Pictures of its own size that a level holds: those of libx264, those that wait for the next level, and one in hand.
+pub const PICTURES_OF_LEVEL: u64 = 8;
+
+/// What a job of sound takes: it has no pictures.
+pub const SOUND_JOB_BYTES: u64 = 64 << 20;
+
 /// Samples a second of sound that is decoded: from telephones to studios. What lies beyond is nobody's sound.
 pub const SOUND_RATES: std::ops::RangeInclusive<u32> = 7_350..=192_000;
 
@@ -45,6 +61,10 @@ pub const PROCESS_FILES_MAX: u64 = 32;
 
 /// By how much an encoder process is nicer than the server: those who watch the original come first.
 pub const PROCESS_NICE: i32 = 5;
+
+/// How much sooner than others an encoder process is ended where the machine has no memory left, of 1000
+/// (`oom_score_adj`): what it makes can be made again, and the server goes on.
+pub const PROCESS_OOM_SCORE: i32 = 500;
 
 /// How long an encoder program may take to say what it is: at once, where the machine has nothing else to do.
 pub const VERSION_DEADLINE: Duration = Duration::from_secs(20);

@@ -19,7 +19,7 @@ use crate::limits::{
 use crate::made::{Failed, Made};
 use crate::original::Original;
 use crate::picture::{Draw, Picture};
-use crate::pool::{NoWorker, Priority};
+use crate::pool::{NoWorker, Priority, Want};
 use crate::renditions::{Renditions, Work};
 use crate::worker::WorkerError;
 
@@ -180,7 +180,11 @@ impl Renditions {
             c.width.max(c.height) <= SIDE_MAX && pixels <= PIXELS_MAX
         });
         let config = config.ok_or(Undrawn::Failed(Failed::Encoder))?;
-        let mut lease = match self.pool().lease(Priority::Picture).await {
+        let bytes = self.fits(&config, &[]).map_err(|too_large| {
+            tracing::warn!(video = original.video(), %too_large, "no picture");
+            Undrawn::Failed(Failed::Encoder)
+        })?;
+        let mut lease = match self.pool().lease(Want { priority: Priority::Picture, bytes }).await {
             Ok(lease) => lease,
             Err(NoWorker::Busy) => return Err(Undrawn::Failed(Failed::Busy)),
             Err(NoWorker::Worker(WorkerError::Gone)) => {

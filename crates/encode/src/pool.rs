@@ -27,6 +27,26 @@ pub(crate) enum Priority {
     Picture,
 }
 
+/// What a job wants of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Want {
+    pub(crate) priority: Priority,
+    /// Bytes of memory that its process will take.
+    pub(crate) bytes: u64,
+}
+
+impl From<Priority> for Want {
+    fn from(priority: Priority) -> Self {
+        Self { priority, bytes: 0 }
+    }
+}
+
+/// Who waits for a place, and for how much memory.
+struct Waiting {
+    bytes: u64,
+    tell: oneshot::Sender<Place>,
+}
+
 /// Which places pictures have. Strangers ask for them, and those who seek must not wait behind any number of those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pictures {
@@ -90,8 +110,11 @@ struct State {
     free_past: usize,
     /// What pictures may take.
     pictures: Pictures,
+    /// Bytes of memory that jobs may take besides, and what those take that run.
+    room: u64,
+    taken: u64,
     idle: Vec<Worker>,
-    waiting: [VecDeque<oneshot::Sender<Place>>; PRIORITIES],
+    waiting: [VecDeque<Waiting>; PRIORITIES],
 }
 
 impl Pool {
@@ -99,14 +122,14 @@ impl Pool {
         let Settings { patience, silent_max, .. } = *settings;
         let hardware = AtomicBool::new(hardware);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let state = State::new(settings.workers, cores);
+        let state = State::new(settings.workers, cores, settings.memory);
         let (presence, counters) = (Presence::new(program), Arc::default());
         Arc::new(Self { presence, patience, silent_max, hardware, counters, state: state.into() })
     }
 
     /// A worker, in the order of priorities.
-    pub(crate) async fn lease(self: &Arc<Self>, priority: Priority) -> Result<Lease, NoWorker> {
-        let place = self.place(priority).await?;
+    pub(crate) async fn lease(self: &Arc<Self>, want: impl Into<Want>) -> Result<Lease, NoWorker> {
+        let place = self.place(want).await?;
         Ok(self.lease_at(place).await?)
     }
 
@@ -116,7 +139,7 @@ impl Pool {
         somebody_waits: impl Future<Output = ()>,
         order: (Priority, Priority),
     ) -> Result<Lease, NoWorker> {
-        let place = self.place_before(somebody_waits, order).await?;
+        let place = self.place_before(somebody_waits, order, 0).await?;
         Ok(self.lease_at(place).await?)
     }
 
@@ -126,10 +149,11 @@ impl Pool {
         self: &Arc<Self>,
         somebody_waits: impl Future<Output = ()>,
         (priority, then): (Priority, Priority),
+        bytes: u64,
     ) -> Result<Place, Busy> {
         tokio::select! {
-            place = self.place(priority) => place,
-            () = somebody_waits => self.place(then).await,
+            place = self.place(Want { priority, bytes }) => place,
+            () = somebody_waits => self.place(Want { priority: then, bytes }).await,
         }
     }
 
@@ -153,43 +177,50 @@ impl Pool {
     }
 
     /// The right to a worker, in the order of priorities.
-    pub(crate) async fn place(self: &Arc<Self>, priority: Priority) -> Result<Place, Busy> {
+    pub(crate) async fn place(self: &Arc<Self>, want: impl Into<Want>) -> Result<Place, Busy> {
+        let want @ Want { priority, bytes } = want.into();
         let waiting = {
             let mut state = self.state();
-            if state.has_place(priority) {
-                state.take(priority);
-                return Ok(Place { pool: self.clone(), priority, waited: false });
+            if state.may_begin(want) {
+                state.take(want);
+                return Ok(Place { pool: self.clone(), want, waited: false });
             }
             let waiting = &mut state.waiting[priority as usize];
-            waiting.retain(|tell| !tell.is_closed());
+            waiting.retain(|one| !one.tell.is_closed());
             // Of each kind so many: those who seek do not keep out those who watch live.
             if waiting.len() >= WAITING_MAX {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 return Err(Busy);
             }
             let (tell, told) = oneshot::channel();
-            waiting.push_back(tell);
+            waiting.push_back(Waiting { bytes, tell });
             told
         };
         match timeout(self.patience, waiting).await {
             Ok(Ok(place)) => Ok(place),
             _ => {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                // Who waited behind it may need less memory.
+                self.hand_out();
                 Err(Busy)
             }
         }
     }
 
     /// To the next who waits. One who gives up in the same moment drops it, and it comes here again.
-    fn give_back(self: &Arc<Self>, priority: Priority) {
-        let next = {
-            let mut state = self.state();
-            state.give_back(priority);
-            state.next()
-        };
-        if let Some((priority, next)) = next {
+    fn give_back(self: &Arc<Self>, want: Want) {
+        self.state().give_back(want);
+        self.hand_out();
+    }
+
+    /// Places that are free to those who wait.
+    fn hand_out(self: &Arc<Self>) {
+        loop {
+            // What a large job had is enough for several.
+            let next = self.state().next();
+            let Some((want, next)) = next else { return };
             // A place that nobody takes comes back through its drop.
-            let _ = next.send(Place { pool: self.clone(), priority, waited: true });
+            let _ = next.send(Place { pool: self.clone(), want, waited: true });
         }
     }
 
@@ -247,7 +278,7 @@ impl Pool {
 }
 
 impl State {
-    fn new(workers: usize, cores: usize) -> Self {
+    fn new(workers: usize, cores: usize, room: u64) -> Self {
         let free = workers.max(1);
         // Where there are several, one is always left to those who watch live.
         let free_past = cores.min(free - 1).max(1);
@@ -257,7 +288,8 @@ impl State {
             0 => Pictures::Shared(1.min(free_past - 1)),
             own => Pictures::Own(own),
         };
-        Self { free, free_past, pictures, idle: Vec::new(), waiting: Default::default() }
+        let (idle, waiting) = (Vec::new(), Default::default());
+        Self { free, free_past, pictures, room, taken: 0, idle, waiting }
     }
 
     fn has_place(&self, priority: Priority) -> bool {
@@ -270,7 +302,31 @@ impl State {
         self.free > 0 && free
     }
 
-    fn take(&mut self, priority: Priority) {
+    /// Whether there is memory for it; one that takes more than there is for all of them runs by itself.
+    fn has_room(&self, bytes: u64) -> bool {
+        self.taken == 0 || self.taken.saturating_add(bytes) <= self.room
+    }
+
+    /// Whether it need not wait. Who comes first and waits for memory is not overtaken by what takes less: it would wait for good.
+    fn may_begin(&mut self, Want { priority, bytes }: Want) -> bool {
+        if !self.has_place(priority) || !self.has_room(bytes) {
+            return false;
+        }
+        let before = Priority::ALL.into_iter().take(priority as usize + 1);
+        !before.into_iter().any(|before| self.front(before).is_some() && self.has_place(before))
+    }
+
+    /// What the next one of these needs that still waits.
+    fn front(&mut self, priority: Priority) -> Option<u64> {
+        let waiting = &mut self.waiting[priority as usize];
+        while waiting.front().is_some_and(|one| one.tell.is_closed()) {
+            waiting.pop_front();
+        }
+        waiting.front().map(|one| one.bytes)
+    }
+
+    fn take(&mut self, Want { priority, bytes }: Want) {
+        self.taken += bytes;
         self.free -= 1;
         match (priority, &mut self.pictures) {
             (Priority::Live, _) => {}
@@ -279,7 +335,8 @@ impl State {
         }
     }
 
-    fn give_back(&mut self, priority: Priority) {
+    fn give_back(&mut self, Want { priority, bytes }: Want) {
+        self.taken -= bytes;
         self.free += 1;
         match (priority, &mut self.pictures) {
             (Priority::Live, _) => {}
@@ -291,19 +348,22 @@ impl State {
     /// Whether somebody waits who comes before these.
     fn is_outranked(&self, priority: Priority) -> bool {
         let before = self.waiting.iter().take(priority as usize);
-        before.flatten().any(|tell| !tell.is_closed())
+        before.flatten().any(|one| !one.tell.is_closed())
     }
 
     /// Who gets a place that is free, and has it now.
-    fn next(&mut self) -> Option<(Priority, oneshot::Sender<Place>)> {
+    fn next(&mut self) -> Option<(Want, oneshot::Sender<Place>)> {
         for priority in Priority::ALL {
-            while self.has_place(priority) {
-                let Some(next) = self.waiting[priority as usize].pop_front() else { break };
-                if !next.is_closed() {
-                    self.take(priority);
-                    return Some((priority, next));
-                }
+            let Some(bytes) = self.front(priority).filter(|_| self.has_place(priority)) else {
+                continue;
+            };
+            if !self.has_room(bytes) {
+                return None;
             }
+            let (want, next) =
+                (Want { priority, bytes }, self.waiting[priority as usize].pop_front());
+            self.take(want);
+            return next.map(|next| (want, next.tell));
         }
         None
     }
@@ -312,7 +372,7 @@ impl State {
 /// The right to run a job.
 pub(crate) struct Place {
     pool: Arc<Pool>,
-    priority: Priority,
+    want: Want,
     waited: bool,
 }
 
@@ -331,7 +391,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.pool.give_back(self.priority);
+        self.pool.give_back(self.want);
     }
 }
 
@@ -440,20 +500,63 @@ mod tests {
             (64, 16, 2),
         ] {
             let words = format!("{workers} workers, {cores} cores");
-            let mut state = State::new(workers, cores);
+            let mut state = State::new(workers, cores, u64::MAX);
             let mut taken = 0;
             while state.has_place(Priority::Picture) {
-                state.take(Priority::Picture);
+                state.take(Priority::Picture.into());
                 taken += 1;
             }
             assert_eq!(taken, pictures, "{words}");
             if workers > 2 {
                 assert!(state.has_place(Priority::Seeking), "{words}");
-                state.take(Priority::Seeking);
+                state.take(Priority::Seeking.into());
             }
             // Of two places one is that of those who watch live.
             assert_eq!(state.has_place(Priority::Live), workers > 1, "{words}");
         }
+    }
+
+    /// However many cores there are: large pictures take memory.
+    #[tokio::test]
+    async fn jobs_share_the_memory_and_what_needs_much_of_it_is_not_overtaken() {
+        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
+        let settings = Settings { workers: 8, memory: 1_000, ..Settings::of_tests() };
+        let pool = Pool::new(Program { path, words }, &settings, false);
+        let want = |priority, bytes| Want { priority, bytes };
+        let mut wake = Context::from_waker(Waker::noop());
+        let first = pool.place(want(Priority::Live, 400)).await.unwrap();
+        let second = pool.place(want(Priority::Live, 500)).await.unwrap();
+        let mut large = pin!(pool.place(want(Priority::Live, 700)));
+        assert!(large.as_mut().poll(&mut wake).is_pending(), "1,600 of 1,000");
+        let mut small = pin!(pool.place(want(Priority::Live, 50)));
+        let mut seek = pin!(pool.place(want(Priority::Seeking, 50)));
+        assert!(small.as_mut().poll(&mut wake).is_pending(), "behind it");
+        assert!(seek.as_mut().poll(&mut wake).is_pending(), "and who seeks");
+        drop(first);
+        assert!(large.as_mut().poll(&mut wake).is_pending(), "1,200 of 1,000");
+        drop(second);
+        // It has its room, and the others what is left.
+        let large = large.await.unwrap();
+        assert!(large.has_waited());
+        let (small, seek) = (small.await.unwrap(), seek.await.unwrap());
+        // By itself one may take more.
+        let mut huge = pin!(pool.place(want(Priority::Live, 5_000)));
+        assert!(huge.as_mut().poll(&mut wake).is_pending());
+        drop((large, small, seek));
+        let huge = huge.await.unwrap();
+        let mut other = pin!(pool.place(want(Priority::Live, 1)));
+        assert!(other.as_mut().poll(&mut wake).is_pending());
+        drop(huge);
+        drop(other.await.unwrap());
+        // What nobody waits for any more holds nobody up.
+        let held = pool.place(want(Priority::Live, 900)).await.unwrap();
+        {
+            let mut left = Box::pin(pool.place(want(Priority::Live, 900)));
+            assert!(left.as_mut().poll(&mut wake).is_pending());
+        }
+        assert!(!pool.place(want(Priority::Live, 100)).await.unwrap().has_waited());
+        drop(held);
+        assert_eq!(pool.state().taken, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use media::codec::VideoConfig;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant as Timestamp;
@@ -22,6 +23,7 @@ use crate::inits::{Inits, Unknown};
 use crate::ladder::Level;
 use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX, LIVE_BEHIND};
 use crate::made::{Failed, Made};
+use crate::memory::{TooLarge, fits};
 use crate::original::{Original, Unreadable};
 use crate::pictures::{Asked, Pictures};
 use crate::pool::{Pool, Priority};
@@ -36,6 +38,8 @@ use crate::worker::Counters;
 pub struct Settings {
     /// Jobs at one time.
     pub workers: usize,
+    /// Bytes of memory that jobs may take together.
+    pub memory: u64,
     /// Bytes of made segments that are kept.
     pub cache_bytes: usize,
     /// How long after its last request a live level goes on and one of the past is made ahead, and an idle worker is kept.
@@ -367,6 +371,11 @@ impl Renditions {
         level.as_sound().is_none_or(|sound| self.program().has_encoder(sound.encoder()))
     }
 
+    /// What a job of all these levels of pictures like these takes of the memory, in bytes; an error where that is more than may be.
+    pub fn fits(&self, source: &VideoConfig, levels: &[Level]) -> Result<u64, TooLarge> {
+        fits(source, levels, self.settings.memory)
+    }
+
     /// A segment of a level, which may still be being made. Who asks for it will want the next one too.
     pub fn segment(
         &self,
@@ -666,6 +675,7 @@ impl Settings {
     pub(crate) fn of_tests() -> Self {
         Self {
             workers: 1,
+            memory: u64::MAX,
             cache_bytes: 1 << 20,
             linger: Duration::from_secs(10),
             patience: Duration::from_secs(10),

@@ -8,13 +8,14 @@
 
 use std::io;
 
-use encode::limits::{PROCESS_BYTES_MAX, PROCESS_FILES_MAX, PROCESS_NICE};
+use encode::limits::{PROCESS_BYTES_MAX, PROCESS_FILES_MAX, PROCESS_NICE, PROCESS_OOM_SCORE};
 
 /// Enters the sandbox. `hardware`: encoders outside of the processor need their device files, so files can be opened.
 pub(crate) fn enter(hardware: bool) -> io::Result<()> {
     // SAFETY: it takes a number. Where it is not allowed, nothing is lost.
     let _ = unsafe { libc::nice(PROCESS_NICE) };
     close_what_was_left_open();
+    first_where_memory_runs_out();
     if hardware {
         nobody_looks_inside()?;
     }
@@ -42,6 +43,16 @@ fn close_what_was_left_open() {
         (3, libc::c_long::from(u32::MAX), 0);
     // SAFETY: nobody here uses a descriptor beside the three pipes. Kernels before 5.9 do not know it.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+}
+
+/// Where the machine has no memory left, its kernel ends processes that have much of it: rather this one than the server. Nothing
+/// is lost where there is no such file, or somebody has made it worse already.
+fn first_where_memory_runs_out() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let now = std::fs::read_to_string(FILE).ok().and_then(|score| score.trim().parse::<i32>().ok());
+    if now.is_some_and(|now| now < PROCESS_OOM_SCORE) {
+        let _ = std::fs::write(FILE, PROCESS_OOM_SCORE.to_string());
+    }
 }
 
 fn limit(resource: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {

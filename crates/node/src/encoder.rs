@@ -185,8 +185,10 @@ fn keep_to_itself() {
 }
 
 fn settings(config: &config::Encode, folder: PathBuf, encoder: Encoder) -> Settings {
+    let memory = crate::node::memory_bytes();
     Settings {
-        workers: workers(config.workers, crate::node::memory_bytes()),
+        workers: workers(config.workers, memory),
+        memory: memory.map_or(u64::MAX, |bytes| bytes / 2),
         cache_bytes: LEVELS_CACHE_BYTES,
         linger: config.linger_s,
         patience: encode::limits::WORKER_WAIT,

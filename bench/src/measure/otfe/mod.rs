@@ -44,6 +44,7 @@ fn makers(setup: &Setup, linger: Duration) -> Result<(tokio::runtime::Runtime, A
     let program = runtime.block_on(Program::ask(&path))?;
     let settings = Settings {
         workers: 8,
+        memory: u64::MAX,
         cache_bytes: 256 << 20,
         linger,
         patience: Duration::from_secs(60),

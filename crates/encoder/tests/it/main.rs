@@ -8,6 +8,7 @@ mod hardware;
 mod joints;
 mod kept;
 mod levels;
+mod memory;
 mod odd;
 mod pictures;
 mod rates;

@@ -362,6 +362,7 @@ pub(crate) async fn renditions(workers: usize) -> Arc<Renditions> {
 pub(crate) fn settings(workers: usize) -> Settings {
     Settings {
         workers,
+        memory: u64::MAX,
         cache_bytes: 64 << 20,
         linger: Duration::from_secs(60),
         patience: Duration::from_secs(60),
