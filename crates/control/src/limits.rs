@@ -52,8 +52,8 @@ pub const GROUP_BLOCK: u64 = 1_024;
 /// is not known, so that each long downtime costs so many gaps.
 pub const OUTAGE_NUMBERS: u64 = 32;
 
-/// Segment numbers that may be reserved beyond the newest committed one: the volatile edge (64) and as
-/// much again for what is spooled.
+/// Segment numbers that one write may reserve beyond those that are: two hours of 2 s, so that an error in reckoning can't
+/// use them up. How far what is shown may be ahead of what is committed is bound by the recorder's backlog, not by this.
 pub const RESERVE_AHEAD: u64 = 4_096;
 
 /// Records of one sealed page.

@@ -100,7 +100,7 @@ impl Reader {
                 self.skip = len;
                 continue;
             };
-            if len + self.fragment.len() as u64 > max as u64 {
+            if len.saturating_add(self.fragment.len() as u64) > max as u64 {
                 return Err(StreamError::TooLarge(what, len, max));
             }
             // Bounded by `max`.
