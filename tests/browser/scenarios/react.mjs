@@ -20,6 +20,8 @@ export async function playedInReact({ check, page, until }, { server, id, sizes,
   });
   const player = () => page.frames().find((frame) => frame.url().startsWith(`${server}/${id}/iframe`));
   check('react: an iframe of the server', await until((title) => document.querySelector('iframe')?.title === title, { arg: 'A live picture' }));
+  // The element is there before what it shows is on its way.
+  if (!player()) await page.waitForEvent('framenavigated', { predicate: () => player() !== undefined, timeout: 60_000 });
   const inside = (state, arg) => player().waitForFunction(state, arg, { timeout: 60_000 }).then(() => true, () => false);
   check('react: frames are shown', await inside(() => window.airwave?.player.stats.framesShown > 30));
   const heard = (names) => until((names) => names.every((name) => window.heard.includes(name)), { arg: names });
