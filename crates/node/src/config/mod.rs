@@ -315,7 +315,7 @@ pub struct Retention {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Cached media in MiB; 0: a quarter of the machine's memory.
+    /// Cached media in MiB; 0: a quarter of the memory, of the machine's or of a container's.
     pub cache_mb: u32,
     /// Broadcasts at one time, 1 and more.
     #[serde(deserialize_with = "at_least_one")]
