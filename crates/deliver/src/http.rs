@@ -28,7 +28,7 @@ use crate::shelf::Shelf;
 use crate::waiting::Waiter;
 use crate::{
     captions, chat, clip, dash, gate, levels, media, pages, pictures, playback, playlist, share,
-    window,
+    whole, window,
 };
 
 /// What delivery serves.
@@ -134,6 +134,7 @@ pub fn router(site: Site) -> Router {
     let router = routes().into_iter().fold(Router::new(), add);
     // Not `layer`: that one would stand before the routes that this router is merged with.
     let router = router.route_layer(axum::middleware::map_response(in_our_words));
+    let router = router.route_layer(axum::middleware::from_fn(whole::whole_for_old_clients));
     router.fallback(async || playlist::not_found("no such address")).with_state(site.clone())
 }
 

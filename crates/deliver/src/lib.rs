@@ -34,6 +34,7 @@ mod shelf;
 pub mod tracks;
 mod viewers;
 mod waiting;
+mod whole;
 mod window;
 
 pub use gate::EDGE;

@@ -13,6 +13,10 @@ pub const PARKED_PER_ADDRESS_MAX: usize = 12_500;
 /// have it: beyond that, what is left to send is in no hands but ours.
 pub const PIECE_BYTES: usize = 256 << 10;
 
+/// The longest body of unknown length that is gathered for who asks by HTTP/1.0: a segment of ten seconds at 50 Mbit/s. Longer ones are made
+/// for as long as somebody watches.
+pub const WHOLE_BYTES_MAX: usize = 64 << 20;
+
 /// Renderings kept of one rendition: plain, low latency, everything, delta, of the newest version.
 pub const RENDERINGS_MAX: usize = 8;
 

@@ -41,7 +41,7 @@ impl Renditions {
 
     /// Whether anything of it was left to be made.
     fn begin_ahead(&self, next: Segment, original: &Arc<dyn Original>, wanted: &[Level]) -> bool {
-        let priority = priority_at(original, next.2, Priority::Prefetch);
+        let priority = priority_ahead(original, next.2);
         let asked: Arc<Notify> = Arc::default();
         let mut state = self.state();
         if state.open.contains_key(&next) {
@@ -160,6 +160,14 @@ pub(crate) async fn put(
         }
         Ok(Some(Ok(()))) => tracing::info!("made segments of levels are kept on the disk again"),
         _ => {}
+    }
+}
+
+/// How a segment is made that nobody asks for yet: whoever watches another broadcast live comes before it.
+fn priority_ahead(original: &Arc<dyn Original>, number: u64) -> Priority {
+    match priority_at(original, number, Priority::Prefetch) {
+        Priority::Live => Priority::LiveAhead,
+        past => past,
     }
 }
 
@@ -308,6 +316,19 @@ pub(crate) mod tests {
             tokio::time::advance(Duration::from_secs(2)).await;
         }
         encoded
+    }
+
+    #[test]
+    fn what_comes_live_is_behind_those_who_watch_live_until_somebody_asks() {
+        let on_air = OnAir { newest: 5.into(), between: false.into() };
+        let on_air: Arc<dyn Original> = Arc::new(on_air);
+        for number in [4, 5, 6] {
+            assert_eq!(priority_ahead(&on_air, number), Priority::LiveAhead, "{number}");
+        }
+        let film: Arc<dyn Original> = Arc::new(Film { kept: true });
+        assert_eq!(priority_ahead(&film, 5), Priority::Prefetch);
+        assert_eq!(Priority::LiveAhead.once_asked(), Priority::Live);
+        assert!(Priority::Live < Priority::LiveAhead && Priority::Seeking < Priority::LiveAhead);
     }
 
     fn from_to(from: u64, to: u64) -> Vec<u64> {

@@ -220,14 +220,14 @@ impl Renditions {
         let kept = place.is_some();
         let place = match (place, priority_of(begun, levels)) {
             (Some(place), _) => place,
-            (None, Priority::Prefetch) => {
-                let order = (Priority::Prefetch, Priority::Seeking);
+            (None, ahead @ (Priority::Prefetch | Priority::LiveAhead)) => {
+                let order = (ahead, ahead.once_asked());
                 self.pool().place_before(begun.asked.notified(), order, bytes).await?
             }
             (None, priority) => self.pool().place(Want { priority, bytes }).await?,
         };
         let unwanted = match begun.priority {
-            Priority::Prefetch => {
+            Priority::Prefetch | Priority::LiveAhead => {
                 place.has_waited()
                     && !levels.iter().any(|(_, made)| made.is_asked())
                     && self.wanted(&begun.segment).is_empty()
@@ -255,10 +255,8 @@ impl Renditions {
 
 /// Which kind of job it is by now.
 fn priority_of(begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Priority {
-    match begun.priority {
-        Priority::Prefetch if levels.iter().any(|(_, made)| made.is_asked()) => Priority::Seeking,
-        priority => priority,
-    }
+    let asked = levels.iter().any(|(_, made)| made.is_asked());
+    if asked { begun.priority.once_asked() } else { begun.priority }
 }
 
 #[cfg(test)]
@@ -386,9 +384,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_job_whose_worker_is_lost_keeps_its_turn_but_for_who_comes_first() {
-        use Priority::{Live, Picture, Prefetch, Seeking};
-        for other in [Live, Seeking, Prefetch, Picture] {
+        use Priority::{Live, LiveAhead, Picture, Prefetch, Seeking};
+        for other in [Live, Seeking, LiveAhead, Prefetch, Picture] {
             assert_eq!(lost_before(Live, true, other).await, 2, "live, beside {other:?}");
+            assert_eq!(lost_before(LiveAhead, true, other).await, 2, "asked, beside {other:?}");
+        }
+        for (other, lost) in [(Live, 1), (Seeking, 1), (LiveAhead, 2), (Prefetch, 2)] {
+            assert_eq!(lost_before(LiveAhead, false, other).await, lost, "beside {other:?}");
         }
         for (other, lost) in [(Live, 1), (Seeking, 2), (Prefetch, 2), (Picture, 2)] {
             assert_eq!(lost_before(Seeking, true, other).await, lost, "beside {other:?}");

@@ -21,6 +21,8 @@ pub(crate) enum Priority {
     Live,
     /// Somebody waits for a segment of the past.
     Seeking,
+    /// Nobody waits yet for what comes live. It is no more work than what somebody watches live, and holds its place as long.
+    LiveAhead,
     /// Nobody waits yet.
     Prefetch,
     /// A picture of it: nobody watches.
@@ -56,10 +58,20 @@ enum Pictures {
     Shared(usize),
 }
 
-const PRIORITIES: usize = 4;
+const PRIORITIES: usize = 5;
 
 impl Priority {
-    const ALL: [Self; PRIORITIES] = [Self::Live, Self::Seeking, Self::Prefetch, Self::Picture];
+    /// What it is once somebody asks.
+    pub(crate) fn once_asked(self) -> Self {
+        match self {
+            Self::LiveAhead => Self::Live,
+            Self::Prefetch => Self::Seeking,
+            asked => asked,
+        }
+    }
+
+    const ALL: [Self; PRIORITIES] =
+        [Self::Live, Self::Seeking, Self::LiveAhead, Self::Prefetch, Self::Picture];
 }
 
 /// Why a job got no worker.
@@ -294,7 +306,7 @@ impl State {
 
     fn has_place(&self, priority: Priority) -> bool {
         let free = match (priority, self.pictures) {
-            (Priority::Live, _) => true,
+            (Priority::Live | Priority::LiveAhead, _) => true,
             (Priority::Picture, Pictures::Own(free)) => free > 0,
             (Priority::Picture, Pictures::Shared(kept)) => self.free_past > kept,
             (Priority::Seeking | Priority::Prefetch, _) => self.free_past > 0,
@@ -329,7 +341,7 @@ impl State {
         self.taken += bytes;
         self.free -= 1;
         match (priority, &mut self.pictures) {
-            (Priority::Live, _) => {}
+            (Priority::Live | Priority::LiveAhead, _) => {}
             (Priority::Picture, Pictures::Own(free)) => *free -= 1,
             _ => self.free_past -= 1,
         }
@@ -339,7 +351,7 @@ impl State {
         self.taken -= bytes;
         self.free += 1;
         match (priority, &mut self.pictures) {
-            (Priority::Live, _) => {}
+            (Priority::Live | Priority::LiveAhead, _) => {}
             (Priority::Picture, Pictures::Own(free)) => *free += 1,
             _ => self.free_past += 1,
         }
@@ -468,8 +480,9 @@ mod tests {
         }
         drop(held);
         jobs.join_all().await;
-        let order = [Priority::Live, Priority::Seeking, Priority::Prefetch, Priority::Picture];
-        let expect = order.into_iter().flat_map(|p| [(p, 0), (p, 1)]);
+        let order = [Priority::Live, Priority::Seeking, Priority::LiveAhead];
+        let order = order.into_iter().chain([Priority::Prefetch, Priority::Picture]);
+        let expect = order.flat_map(|p| [(p, 0), (p, 1)]);
         assert_eq!(*served.lock().unwrap(), expect.collect::<Vec<_>>());
         assert!(pool.is_idle(1));
     }

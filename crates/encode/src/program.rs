@@ -125,6 +125,13 @@ impl Program {
         let wire = format!("wire {} ", wire::VERSION);
         let ours = output.status.success() && words.starts_with("airwave-encode ");
         if !ours || !words.contains(&wire) {
+            // One that is killed says nothing itself: of another processor, or for want of memory.
+            let words = match (output.status.success(), words.as_str()) {
+                (true, "") => "it says nothing".to_owned(),
+                (true, _) => words,
+                (false, "") => output.status.to_string(),
+                (false, _) => format!("{}: {words}", output.status),
+            };
             return Err(strange(words));
         }
         Ok(Self { path: path.to_owned(), words })
@@ -167,4 +174,33 @@ impl Program {
 pub(crate) fn lists_encoder(words: &str, name: &str) -> bool {
     let listed = words.split("encoders ").nth(1).unwrap_or_default();
     listed.split(',').any(|known| known.trim() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// It says nothing itself: one of another processor, one that the kernel ended, one that lacks a library.
+    #[tokio::test]
+    async fn a_program_that_dies_is_told_with_how_it_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        for (script, expect) in [
+            ("kill -ILL $$", "signal: 4 (SIGILL)"),
+            ("exit 3", "exit status: 3"),
+            ("echo no such library >&2; exit 127", "exit status: 127: no such library"),
+            ("echo something else", "something else"),
+            ("", "it says nothing"),
+        ] {
+            let path = folder.path().join("program");
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+            let error = Program::ask(&path).await.unwrap_err().to_string();
+            let end = error.split_once(" is no encoder for this server: ").map(|(_, end)| end);
+            // A shell that dumps its core says so.
+            let end = end.map(|end| end.trim_end_matches(" (core dumped)"));
+            assert_eq!(end, Some(expect), "{error}");
+        }
+    }
 }

@@ -501,7 +501,7 @@ impl Renditions {
                 return guard.finish(Err(failed));
             }
         }
-        if !guard.take_up(begun.priority == Priority::Live) {
+        if !guard.take_up(matches!(begun.priority, Priority::Live | Priority::LiveAhead)) {
             return;
         }
         if whole {

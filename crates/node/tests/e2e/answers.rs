@@ -1,5 +1,9 @@
 //! The tables of answers in `docs/protocols/hls.md` and `dash.md`, row by row: what caches and other pages may do with each.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use testkit::{MediaPlaylist, Response, Server, request};
 
 /// What is asked: the path, and header fields.
@@ -191,6 +195,28 @@ pub(crate) fn check_live(server: &Server, input: &str, uid: &str) {
     rows.extend(of_everybody(input));
     rows.extend(of_files(server, uid));
     check(server, rows);
+    check_old_client(server, &list);
+}
+
+/// The segment that is being made, for who asks by HTTP/1.0: whole, and with its length, as he can't tell the end from a break.
+fn check_old_client(server: &Server, list: &str) {
+    let url = server.url(list);
+    let text = server.get(list).text();
+    let hint = text.split("#EXT-X-PRELOAD-HINT:").nth(1).and_then(|h| h.split("URI=\"").nth(1));
+    let part = hint.and_then(|hint| hint.split('"').next()).expect(&text);
+    let (segment, _) = part.strip_suffix(".m4s").unwrap().rsplit_once('.').unwrap();
+    let segment = url.join(&format!("{segment}.m4s"));
+    let mut socket = TcpStream::connect(&segment.authority).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.write_all(format!("GET {} HTTP/1.0\r\n\r\n", segment.path).as_bytes()).unwrap();
+    let mut got = Vec::new();
+    socket.read_to_end(&mut got).unwrap();
+    let end = got.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let (head, body) = (String::from_utf8_lossy(&got[..end]).to_lowercase(), &got[end + 4..]);
+    assert!(head.starts_with("http/1.0 200"), "{head}");
+    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+    let whole = server.get(&segment.path);
+    assert!(whole.status == 200 && whole.body == body, "{} of {}", body.len(), whole.body.len());
 }
 
 /// The rows of what is over, once it is ready.
