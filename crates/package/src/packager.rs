@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+pub use findings::Findings;
 use media::codec::Config;
 use silence::{Lateness, Made, Reached, Silence};
 use standing::Standing;
@@ -46,23 +47,6 @@ pub struct TrackId(pub usize);
 
 /// What packaging brings forth, each with the track that it is of.
 pub type Outputs = Vec<(TrackId, Output)>;
-
-/// What an encoder does that its owner should know.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// Segments that had to begin without a key frame, because the last one was too long ago.
-    pub segments_without_key_frame: u64,
-    /// Frames that came before their track could be decoded or cut.
-    pub frames_dropped: u64,
-    /// Audio that went on without the video that should have cut it.
-    pub cuts_not_waited_for: u64,
-    /// Places where frames had left the cache before they were packaged.
-    pub holes: u64,
-    /// Frames of silence in the place of sound that did not come.
-    pub silent_frames: u64,
-    /// Key pictures shown again, each for a part at most, in the place of pictures that did not come.
-    pub pictures_shown_again: u64,
-}
 
 /// Packages one broadcast. Deterministic: the same frames in the same order give the same parts.
 pub struct Packager {
@@ -297,10 +281,17 @@ impl Packager {
         self.note_lateness(track.0, &frame);
         self.note_alone(track.0, &frame);
         let Some(t) = self.tracks.get_mut(track.0) else { return };
-        let backwards = t.last_decode.is_some_and(|last| frame.decode <= last);
+        if !t.configured {
+            self.findings.frames_early += 1;
+            return;
+        }
+        if t.last_decode.is_some_and(|last| frame.decode <= last) {
+            self.findings.frames_late += 1;
+            return;
+        }
         // Behind a key picture that was shown again only another one can be decoded.
-        if !t.configured || backwards || (t.standing.on && !frame.sync) {
-            self.findings.frames_dropped += 1;
+        if t.standing.on && !frame.sync {
+            self.findings.pictures_without_key_frame += 1;
             return;
         }
         if t.standing.on {
@@ -326,7 +317,7 @@ impl Packager {
         if video && !self.main.is_some_and(led) {
             if !frame.sync {
                 // Nothing before the first key frame can be decoded.
-                self.findings.frames_dropped += 1;
+                self.findings.pictures_without_key_frame += 1;
                 return;
             }
             self.lead(track.0, Some(&frame));
@@ -426,7 +417,10 @@ impl Packager {
         } else if t.fresh && !waits && present_ns >= next.present_ns - LEAD_IN_NS {
             Some(next.start)
         } else if t.fresh || t.stalled {
-            self.findings.frames_dropped += 1;
+            match waits {
+                true => self.findings.pictures_without_key_frame += 1,
+                false => self.findings.frames_late += 1,
+            }
             return;
         } else {
             None
@@ -663,9 +657,13 @@ impl Packager {
 
     /// Too far before the first cut there is nothing to belong to.
     fn drop_early(&mut self, track: usize) -> bool {
-        let dropped = self.tracks.get_mut(track).is_some_and(|t| t.waiting.pop_front().is_some());
-        self.findings.frames_dropped += u64::from(dropped);
-        dropped
+        let Some(t) = self.tracks.get_mut(track) else { return false };
+        let Some(frame) = t.waiting.pop_front() else { return false };
+        match t.video && !frame.sync {
+            true => self.findings.pictures_without_key_frame += 1,
+            false => self.findings.frames_early += 1,
+        }
+        true
     }
 
     /// All that a late track, also one that is not there yet, may need are kept.
@@ -757,6 +755,7 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+mod findings;
 mod silence;
 mod standing;
 #[cfg(test)]
