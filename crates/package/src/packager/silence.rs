@@ -69,12 +69,12 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// Of codecs that have one in a few bytes.
+    /// Of codecs that one can be made of.
     pub(super) fn of(config: &Config) -> Option<Self> {
         let Config::Audio(audio) = config else { return None };
         let bytes = audio.silence()?;
-        // One allocation of a few bytes a configuration.
-        let payload = Budget::new(usize::MAX).payload(bytes.to_vec());
+        // One small allocation a configuration.
+        let payload = Budget::new(usize::MAX).payload(bytes);
         let (samples, rate) = (audio.samples_per_frame.max(1), config.timescale());
         Some(Self { samples, rate, payload })
     }
