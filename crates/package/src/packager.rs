@@ -297,6 +297,9 @@ impl Packager {
         if t.standing.on {
             let at_ns = ticks_to_ns(frame.decode, t.rendition.timescale());
             self.stood(Some(at_ns).filter(|_| !frame.discontinuity), out);
+            if !frame.discontinuity {
+                self.stood_beside(track.0, at_ns, out);
+            }
         }
         self.be_silent(track.0, frame.decode, out);
         let reached = Reached::with(&frame);
@@ -584,6 +587,7 @@ impl Packager {
                 t.fresh = false;
             }
             t.held = Some(frame);
+            t.standing.held = t.standing.on;
         }
         true
     }
@@ -679,6 +683,7 @@ impl Packager {
         if self.main == Some(track.0) {
             self.flush(out);
             self.main = None;
+            self.tracks[track.0].standing = Standing::default();
             return;
         }
         self.flushing = true;
@@ -688,7 +693,7 @@ impl Packager {
         let target = self.target_duration();
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.waiting.clear();
-        (t.fresh, t.reached) = (true, None);
+        (t.fresh, t.reached, t.standing) = (true, None, Standing::default());
         tagged(track.0, out, |out| t.rendition.flush(true, target, out));
     }
 
@@ -696,6 +701,7 @@ impl Packager {
     pub fn flush(&mut self, out: &mut Outputs) {
         // Who was silent is so to the end.
         self.stood(None, out);
+        self.all_stood_beside(out);
         self.fill(out, |track| track.reached.filter(|reached| reached.silent).map(|_| 0));
         self.flush_before(None, out);
         for track in &mut self.tracks {
@@ -755,6 +761,7 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+mod beside;
 mod findings;
 mod silence;
 mod standing;

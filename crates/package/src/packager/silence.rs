@@ -13,6 +13,7 @@ impl Packager {
     /// All that has come was pushed. Sound that should have come by now does not: players have nothing to go on with.
     pub fn all_taken(&mut self, out: &mut Outputs) {
         self.stand(out);
+        self.stand_beside(out);
         self.fill(out, |track| Some(track.late.wait_ns()));
     }
 
@@ -103,6 +104,12 @@ impl Reached {
 
     pub(super) fn end(&self) -> i64 {
         self.end
+    }
+
+    /// The date at another time of the media, in milliseconds since 1970.
+    pub(super) fn wall_at(&self, ns: i64, timescale: u32) -> u64 {
+        let (wall_ms, at) = self.wall;
+        wall_ms.saturating_add_signed(ns.saturating_sub(ticks_to_ns(at, timescale)) / 1_000_000)
     }
 
     fn silent_after(self, before: Option<Self>) -> Self {

@@ -4,6 +4,8 @@ use crate::testing::{audio_config, video_config, video_config_with};
 use spine::Location;
 use std::time::Instant;
 
+mod beside;
+
 #[allow(clippy::disallowed_methods)]
 fn frame(decode: i64, duration: u32, sync: bool) -> Frame {
     Frame {
