@@ -7,6 +7,7 @@ import { launch, Missing } from './lib/chromium.mjs';
 import { watchMachine } from './lib/machine.mjs';
 import { menuIsThere, pick } from './lib/menu.mjs';
 import { manifestOf, PLAYERS, servePages } from './lib/players.mjs';
+import { print } from './lib/script.mjs';
 import { hearTone } from './lib/tone.mjs';
 
 const { values: options } = parseArgs({
@@ -21,12 +22,7 @@ const { values: options } = parseArgs({
 
 const WAIT = { timeout: 60_000, polling: 50 };
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   if (!options.url) throw new Missing('--url is missing');

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { launch, Missing } from './lib/chromium.mjs';
 import { manifestOf, servePages } from './lib/players.mjs';
+import { print } from './lib/script.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -16,12 +17,7 @@ const { values: options } = parseArgs({
   },
 });
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   if (!options.url) throw new Missing('--url is missing');

@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { launch, Missing } from './lib/chromium.mjs';
 import { installMeasure } from './lib/measure.mjs';
+import { print } from './lib/script.mjs';
 
 const { values: options } = parseArgs({ options: { server: { type: 'string' }, input: { type: 'string' }, key: { type: 'string' } } });
 
@@ -15,15 +16,10 @@ const FRAMES = 60;
 /** Of the microphone's tone. */
 const TONE_HZ = 1_000;
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
-  for (const name of Object.keys(options)) if (!options[name]) throw new Missing(`--${name} is missing`);
+  for (const name of ['server', 'input', 'key']) if (!options[name]) throw new Missing(`--${name} is missing`);
   const browser = await launch({ extraArgs: ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--auto-select-desktop-capture-source=Entire screen'] });
   try {
     return await broadcast(browser);

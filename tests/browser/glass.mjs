@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { launch, Missing } from './lib/chromium.mjs';
 import { COUNTER, flashes, startGlass } from './lib/glass.mjs';
 import { installMeasure } from './lib/measure.mjs';
+import { print } from './lib/script.mjs';
 import { tcpRelay } from './lib/tcp-relay.mjs';
 import { udpRelay } from './lib/udp-relay.mjs';
 
@@ -24,12 +25,7 @@ const { values: options } = parseArgs({
 });
 const SETTLE_MS = 2_000;
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   for (const name of ['url', 'rtmp']) if (!options[name]) throw new Missing(`--${name} is missing`);

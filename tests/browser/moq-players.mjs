@@ -11,6 +11,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { launch, Missing, modulePath } from './lib/chromium.mjs';
 import { COUNTER, RATE } from './lib/glass.mjs';
+import { print } from './lib/script.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -33,12 +34,7 @@ const PLAYERS = {
   shaka: { module: 'shaka-player', route: '/lib/shaka.js', code: () => readFile(modulePath('shaka-player/dist/shaka-player.experimental.js')) },
 };
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   if (!options.url) throw new Missing('--url is missing');

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import path from 'node:path';
 import { launch, Missing } from './lib/chromium.mjs';
 import { menuIsThere, pick } from './lib/menu.mjs';
+import { print } from './lib/script.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -22,12 +23,7 @@ const { values: options } = parseArgs({
 
 const WAIT = { timeout: 60_000, polling: 50 };
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   if (!options.url) throw new Missing('--url is missing');

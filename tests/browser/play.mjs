@@ -6,6 +6,7 @@ import { launch, Missing } from './lib/chromium.mjs';
 import { watchMachine } from './lib/machine.mjs';
 import { installMeasure } from './lib/measure.mjs';
 import { manifestOf, PLAYERS, servePages } from './lib/players.mjs';
+import { print } from './lib/script.mjs';
 import { overRelay } from './lib/udp-relay.mjs';
 
 const { values: options } = parseArgs({
@@ -45,12 +46,7 @@ const SAMPLE_EVERY_MS = 250;
 /** How long anything is waited for: what hangs, not what is slow. */
 const PATIENCE_MS = 60_000;
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   if (!options.url) throw new Missing('--url is missing');

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { launch, Missing, modulePath } from './lib/chromium.mjs';
+import { print } from './lib/script.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -17,12 +18,7 @@ const { values: options } = parseArgs({
   },
 });
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   for (const name of ['server', 'input', 'key']) if (!options[name]) throw new Missing(`--${name} is missing`);

@@ -4,6 +4,7 @@
 import { parseArgs } from 'node:util';
 import path from 'node:path';
 import { launch, Missing } from './lib/chromium.mjs';
+import { print } from './lib/script.mjs';
 import { overRelay, udpRelay } from './lib/udp-relay.mjs';
 
 const { values: options } = parseArgs({
@@ -22,12 +23,7 @@ const { values: options } = parseArgs({
 /** How long anything is waited for: what hangs, not what is slow. */
 const PATIENCE_MS = 60_000;
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   if (!options.url) throw new Missing('--url is missing');

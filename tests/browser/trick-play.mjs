@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { launch, Missing } from './lib/chromium.mjs';
 import { installMeasure } from './lib/measure.mjs';
 import { manifestOf, servePages } from './lib/players.mjs';
+import { print } from './lib/script.mjs';
 
 const { values: options } = parseArgs({
   options: { url: { type: 'string' }, step: { type: 'string' }, rate: { type: 'string', default: '4' }, pictures: { type: 'string', default: '4' } },
@@ -13,12 +14,7 @@ const { values: options } = parseArgs({
 /** How long anything is waited for: what hangs, not what is slow. */
 const PATIENCE_MS = 60_000;
 
-try {
-  process.stdout.write(`${JSON.stringify(await main())}\n`);
-} catch (error) {
-  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
-  process.exitCode = error instanceof Missing ? 2 : 1;
-}
+await print(main);
 
 async function main() {
   if (!options.url || !options.step) throw new Missing('--url or --step is missing');

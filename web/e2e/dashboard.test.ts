@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Api, Failed, failure } from '../src/dashboard/api';
-import { parseHealth } from '../src/dashboard/health';
+import { clock, parseHealth } from '../src/dashboard/health';
 import {
   follow,
   forEncoders,
@@ -274,6 +274,18 @@ describe('health and recordings', () => {
       'Upload 71 % of real time',
       'Times repaired 3',
     ]);
+  });
+
+  test('advice says since when', () => {
+    const facts = parseHealth({ advice: [7, 'a', 'b', 'c'], adviceSince: [null, '2026-01-01T12:05:00Z', null] });
+    expect(facts?.map(({ value, sinceMs }) => [value, sinceMs])).toEqual([
+      ['a', Date.UTC(2026, 0, 1, 12, 5)],
+      ['b', null],
+      ['c', null],
+    ]);
+    const noon = new Date(2026, 0, 1, 12, 5).getTime();
+    expect(clock(noon, noon + 3_600_000)).toMatch(/^\S*12:05\S*(\s?PM)?$/);
+    expect(clock(noon, noon + 24 * 3_600_000)).toMatch(/2026.*12:05/);
   });
 
   test('recordings, the newest first', () => {

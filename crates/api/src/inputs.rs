@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use control::{End, Expect, Input, InputKeys, InputSettings, InputUid, Presence, Standing};
-use media::health::{Rate, Report};
+use media::health::{Advice, Rate, Report};
 use media::playback;
 use serde_json::{Map, Value, json};
 use spine::Close;
@@ -366,11 +366,18 @@ fn health(report: &Report) -> Value {
             "timesNotRising": repairs.times_not_rising,
             "audioReanchored": repairs.audio_reanchored,
             "audioGaps": repairs.audio_gaps,
+            "audioOverlaps": repairs.audio_overlaps,
             "droppedAtStart": repairs.dropped_at_start,
             "alignedByArrival": repairs.aligned_by_arrival,
         },
-        "advice": report.advice,
+        "advice": report.advice.iter().map(|advice| &advice.words).collect::<Vec<_>>(),
+        "adviceSince": report.advice.iter().map(since).collect::<Vec<_>>(),
     })
+}
+
+/// When it began to be so.
+fn since(advice: &Advice) -> Option<String> {
+    Some(date(now_ms().saturating_sub(advice.for_ms?)))
 }
 
 /// Ours: how it plays, by what players say of themselves (CMCD).

@@ -581,7 +581,9 @@ impl Ingest {
                     // As in a catalog, that leaves out this track alone. A good one may still come.
                     Err(fault @ Fault::Init(_)) => reading.warn(&fault),
                     Err(fault) => {
-                        if let Some(reason) = faulty(fault, &mut self.unreadable) {
+                        let slot = reading.track.slot();
+                        let left_out = (&mut *publication, slot);
+                        if let Some(reason) = faulty(fault, left_out, &mut self.unreadable) {
                             return Poll::Ready(Woke::Faulty(reason));
                         }
                     }
@@ -630,16 +632,26 @@ fn choose(entries: &[CatalogTrack]) -> impl Iterator<Item = &CatalogTrack> {
 }
 
 /// Why this ends the publish, if it does.
-fn faulty(fault: Fault, unreadable: &mut u64) -> Option<String> {
+fn faulty(
+    fault: Fault,
+    (publication, slot): (&mut Publication, Slot),
+    unreadable: &mut u64,
+) -> Option<String> {
     use media::codec::Error;
     match fault {
         // A configuration may still come; until then there is nothing to show.
-        Fault::Codec(Error::NoConfiguration { .. }) => return None,
+        Fault::Codec(Error::NoConfiguration { .. }) => {
+            if matches!(slot, Slot::Video(_)) {
+                publication.unconfigured();
+            }
+            return None;
+        }
         Fault::Codec(Error::Unsupported { .. }) | Fault::Ingest(_) => {
             return Some(fault.to_string());
         }
         _ => {}
     }
+    publication.unreadable();
     *unreadable += 1;
     (*unreadable > UNREADABLE_MAX).then(|| format!("the media can't be read: {fault}"))
 }

@@ -1,6 +1,6 @@
 //! How an encoder is doing, in numbers and in words that a broadcaster understands.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::publication::Counts;
@@ -46,6 +46,8 @@ pub struct Health {
     open: Bucket,
     counts: Counts,
     repairs: Repairs,
+    /// What is advised at present, and when it began.
+    since: BTreeMap<Topic, Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +88,7 @@ pub struct Report {
     pub key_frame_age_s: Option<u64>,
     /// Media time that arrived per time that passed: below 1 the connection is too slow.
     pub upload_ratio: Option<f64>,
-    /// Frames that could not be used.
+    /// Frames that came and were left out before they had a place, for all these reasons.
     pub dropped: u64,
     /// Of these, those that could not be read.
     pub unreadable: u64,
@@ -96,9 +98,42 @@ pub struct Report {
     pub key_frames: u64,
     /// What was repaired.
     pub repairs: Repairs,
-    /// What to do about it, in words; empty if all is well.
-    pub advice: Vec<String>,
+    /// What to do about it; empty if all is well.
+    pub advice: Vec<Advice>,
 }
+
+/// What is wrong, and what its owner can do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// In words.
+    pub words: String,
+    /// How long it has been so, where that is known; of what was counted, since the first time.
+    pub for_ms: Option<u64>,
+}
+
+/// What advice is about: as long as there is any about it, it is the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    KeyFrames,
+    NoPicture,
+    NoSound,
+    Silent,
+    Upload,
+    NoKeyFrame,
+    NoParameterSets,
+    Unreadable,
+    Aligned,
+    NotRising,
+    NoMedia,
+    Jumps,
+    Reanchored,
+    AtStart,
+    Overlaps,
+    Unplaced,
+}
+
+/// Something to say, and since when it is so, where the encoder's frames tell.
+type Said = (Topic, String, Option<Instant>);
 
 /// How much comes in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -125,6 +160,7 @@ impl Health {
             open,
             counts,
             repairs,
+            since: BTreeMap::new(),
         }
     }
 
@@ -132,6 +168,7 @@ impl Health {
     pub(crate) fn frame(&mut self, video: bool, bytes: usize, decode_ns: i64, now: Instant) {
         if now.saturating_duration_since(self.open.start) >= BUCKET {
             self.next(now);
+            _ = self.report(now);
         }
         self.heard = Some(now);
         *self.newest(video) = Some(now);
@@ -181,11 +218,25 @@ impl Health {
     }
 
     /// How it is doing now.
-    pub fn report(&self, now: Instant) -> Report {
-        self.up_to(now).seen(now)
+    pub fn report(&mut self, now: Instant) -> Report {
+        let seen = self.up_to(now);
+        let mut report = seen.measured(now);
+        let said = seen.advice(&report);
+        self.since.retain(|topic, _| said.iter().any(|(other, ..)| other == topic));
+        // Of an encoder that nothing has come of it has been so from its beginning.
+        let noticed = self.heard.map_or(self.began, |_| now);
+        report.advice = said
+            .into_iter()
+            .map(|(topic, words, since)| {
+                let since = since.unwrap_or(*self.since.entry(topic).or_insert(noticed));
+                let passed = now.saturating_duration_since(since).as_millis();
+                Advice { words, for_ms: u64::try_from(passed).ok() }
+            })
+            .collect();
+        report
     }
 
-    fn seen(&self, now: Instant) -> Report {
+    fn measured(&self, now: Instant) -> Report {
         let span = self.full.front().map(|first| self.open.start.duration_since(first.start));
         let seconds = span.map_or(0.0, |span| span.as_secs_f64());
         let rate = |of: fn(&Bucket) -> Sum| {
@@ -199,7 +250,7 @@ impl Health {
         let (video, audio) = (rate(|b| b.video), rate(|b| b.audio));
         let interval = self.counts.key_frame_interval_ms;
         let since = |at: Instant| now.saturating_duration_since(at).as_secs();
-        let mut report = Report {
+        Report {
             protocol: "",
             connected_s: now.saturating_duration_since(self.began).as_secs(),
             silent_s: self.heard.map(since),
@@ -210,15 +261,13 @@ impl Health {
             key_frame_age_s: self.key_frame_at.map(since),
             key_frame_interval_s: (interval > 0).then(|| interval as f64 / 1000.0),
             upload_ratio: self.upload_ratio(),
-            dropped: self.counts.dropped,
+            dropped: self.counts.dropped + self.counts.unconfigured,
             unreadable: self.counts.unreadable,
             unconfigured: self.counts.unconfigured,
             key_frames: self.counts.key_frames,
             repairs: self.repairs,
             advice: Vec::new(),
-        };
-        report.advice = advice(&report);
-        report
+        }
     }
 
     /// Over a few seconds at least: a burst at the start says nothing.
@@ -230,103 +279,136 @@ impl Health {
     }
 }
 
-fn advice(report: &Report) -> Vec<String> {
-    let mut words = Vec::new();
-    let silent_s = report.silent_s.filter(|s| *s >= SILENT.as_secs());
-    let stopped = |s: Option<u64>| s.filter(|s| silent_s.is_none() && *s >= STOPPED.as_secs());
-    let no_picture_s = stopped(report.video_silent_s);
-    // The next one has not come: it is that long at least.
-    let overdue_s = report.key_frame_age_s.filter(|age| {
-        let interval = report.key_frame_interval_s.unwrap_or(0.0).max(KEY_FRAMES_MAX_S);
-        silent_s.is_none() && no_picture_s.is_none() && *age as f64 > interval
-    });
-    match report.key_frame_interval_s {
-        _ if overdue_s.is_some() => words.push(format!(
-            "no key frame for {} s: set the key-frame interval to 2 s",
-            overdue_s.unwrap_or(0)
-        )),
-        Some(s) if s > KEY_FRAMES_MAX_S => {
-            words.push(format!("key frames every {s:.1} s: set the key-frame interval to 2 s"));
+impl Health {
+    fn advice(&self, report: &Report) -> Vec<Said> {
+        let mut said: Vec<Said> = Vec::new();
+        let mut say = |topic, since, words: String| said.push((topic, words, since));
+        let silent_s = report.silent_s.filter(|s| *s >= SILENT.as_secs());
+        let stopped = |s: Option<u64>| s.filter(|s| silent_s.is_none() && *s >= STOPPED.as_secs());
+        let no_picture_s = stopped(report.video_silent_s);
+        // The next one has not come: it is that long at least.
+        let overdue_s = report.key_frame_age_s.filter(|age| {
+            let interval = report.key_frame_interval_s.unwrap_or(0.0).max(KEY_FRAMES_MAX_S);
+            silent_s.is_none() && no_picture_s.is_none() && *age as f64 > interval
+        });
+        let interval = report.key_frame_interval_s.filter(|s| *s > KEY_FRAMES_GOOD_S);
+        if let Some(s) = overdue_s {
+            let words = format!("no key frame for {s} s: set the key-frame interval to 2 s");
+            say(Topic::KeyFrames, None, words);
+        } else if let Some(s) = interval {
+            let advice = match s > KEY_FRAMES_MAX_S {
+                true => "set the key-frame interval to 2 s",
+                false => "an interval of 2 s or less gives viewers less delay",
+            };
+            say(Topic::KeyFrames, None, format!("key frames every {s:.1} s: {advice}"));
         }
-        Some(s) if s > KEY_FRAMES_GOOD_S => words.push(format!(
-            "key frames every {s:.1} s: an interval of 2 s or less gives viewers less delay"
-        )),
-        _ => {}
-    }
-    for (what, s) in [("picture", no_picture_s), ("sound", stopped(report.audio_silent_s))] {
-        if let Some(s) = s {
-            words.push(format!("no {what} for {s} s: check the encoder's sources"));
+        let no_sound_s = stopped(report.audio_silent_s);
+        for (topic, what, s, since) in [
+            (Topic::NoPicture, "picture", no_picture_s, self.picture_at),
+            (Topic::NoSound, "sound", no_sound_s, self.sound_at),
+        ] {
+            if let Some(s) = s {
+                say(topic, since, format!("no {what} for {s} s: check the encoder's sources"));
+            }
         }
-    }
-    if let Some(seconds) = silent_s {
-        words.push(format!(
-            "nothing has arrived for {seconds} s: check the encoder and its connection"
-        ));
-    } else if let Some(ratio) = report.upload_ratio.filter(|r| *r < UPLOAD_RATIO_MIN)
         // Of an encoder that has sent nothing at all this says nothing.
-        && report.silent_s.is_some()
-    {
-        words.push(format!(
-            "only {:.0} % of the media arrives in time: lower the bitrate, or use a better connection",
-            ratio * 100.0
-        ));
+        let upload = report.upload_ratio.filter(|r| *r < UPLOAD_RATIO_MIN && self.heard.is_some());
+        if let Some(s) = silent_s {
+            let words =
+                format!("nothing has arrived for {s} s: check the encoder and its connection");
+            say(Topic::Silent, self.heard, words);
+        } else if let Some(ratio) = upload {
+            let words = format!(
+                "only {:.0} % of the media arrives in time: lower the bitrate, or use a better connection",
+                ratio * 100.0
+            );
+            say(Topic::Upload, None, words);
+        }
+        if report.video.is_some() && report.key_frames == 0 {
+            let words = "no key frame has come, so nobody can see a picture: set the key-frame interval to 2 s";
+            say(Topic::NoKeyFrame, None, words.to_owned());
+        }
+        let without_sets =
+            report.unconfigured > UNCONFIGURED_MAX && report.video_silent_s.is_none();
+        if without_sets {
+            let words = "pictures come without their parameter sets (SPS and PPS), so nobody can see them: restart the encoder, \
+                 or let it repeat its headers with each key frame";
+            say(Topic::NoParameterSets, None, words.to_owned());
+        }
+        if report.connected_s >= WINDOW_SECONDS as u64
+            && silent_s.is_none()
+            && report.video.is_none()
+            && report.audio.is_none()
+            && !without_sets
+        {
+            let words = "connected, but no media arrives: check the encoder's sources";
+            say(Topic::NoMedia, None, words.to_owned());
+        }
+        said.extend(repaired(report));
+        said.extend(left_out(report));
+        said
     }
-    if report.video.is_some() && report.key_frames == 0 {
-        words.push(
-            "no key frame has come, so nobody can see a picture: set the key-frame interval to 2 s"
-                .to_owned(),
+}
+
+/// What was put right, and what viewers had of it.
+fn repaired(report: &Report) -> Vec<Said> {
+    let repairs = &report.repairs;
+    let mut said: Vec<Said> = Vec::new();
+    if repairs.aligned_by_arrival > 0 {
+        let words = "picture and sound came with clocks of their own and were put together as they arrived: they may be out of \
+             step; restart the encoder if they are";
+        said.push((Topic::Aligned, words.to_owned(), None));
+    }
+    if repairs.times_not_rising > TIMES_NOT_RISING_MAX {
+        let n = repairs.times_not_rising;
+        let words = format!(
+            "{n} pictures had no time of their own and are shown as they came: check the encoder's frame rate and timestamps"
         );
+        said.push((Topic::NotRising, words, None));
     }
-    let without_sets = report.unconfigured > UNCONFIGURED_MAX && report.video_silent_s.is_none();
-    if without_sets {
-        words.push(
-            "pictures come without their parameter sets (SPS and PPS), so nobody can see them: restart the encoder, \
-             or let it repeat its headers with each key frame"
-                .to_owned(),
-        );
-    }
-    if report.unreadable > 0 {
-        words.push(format!(
-            "{} could not be read: check the encoder's codec settings, or use another encoder",
-            frames(report.unreadable)
-        ));
-    }
-    if report.repairs.aligned_by_arrival > 0 {
-        words.push(
-            "picture and sound came with clocks of their own and were put together as they arrived: they may be out of \
-             step; restart the encoder if they are"
-                .to_owned(),
-        );
-    }
-    if report.repairs.times_not_rising > TIMES_NOT_RISING_MAX {
-        words.push(format!(
-            "{} pictures had no time of their own and are shown as they came: check the encoder's frame rate and timestamps",
-            report.repairs.times_not_rising
-        ));
-    }
-    if report.connected_s >= WINDOW_SECONDS as u64
-        && silent_s.is_none()
-        && report.video.is_none()
-        && report.audio.is_none()
-        && !without_sets
-    {
-        words.push("connected, but no media arrives: check the encoder's sources".to_owned());
-    }
-    let jumps = report.repairs.jumps_back + report.repairs.jumps_forward;
+    let jumps = repairs.jumps_back + repairs.jumps_forward;
     if jumps > 0 {
-        words.push(format!(
-            "the encoder's clock jumped {}: viewers saw a cut each time",
-            times(jumps)
-        ));
+        let n = times(jumps);
+        let words = format!("the encoder's clock jumped {n}: viewers saw a cut each time");
+        said.push((Topic::Jumps, words, None));
     }
-    if report.repairs.audio_reanchored > 0 {
-        let n = times(report.repairs.audio_reanchored);
-        words.push(format!("sound ran away from the clock {n} and was put back"));
+    if repairs.audio_reanchored > 0 {
+        let n = times(repairs.audio_reanchored);
+        let words = format!("sound ran away from the clock {n} and was put back");
+        said.push((Topic::Reanchored, words, None));
     }
-    if report.dropped > 0 {
-        words.push(format!("{} could not be used", frames(report.dropped)));
-    }
-    words
+    said
+}
+
+/// What came and viewers have nothing of.
+fn left_out(report: &Report) -> Vec<Said> {
+    let (at_start, overlaps) = (report.repairs.dropped_at_start, report.repairs.audio_overlaps);
+    let unplaced = report.dropped.saturating_sub(report.unreadable + report.unconfigured);
+    let unplaced = unplaced.saturating_sub(at_start + overlaps);
+    let all = [
+        (
+            Topic::Unreadable,
+            report.unreadable,
+            "could not be read: check the encoder's codec settings, or use another encoder",
+        ),
+        (
+            Topic::AtStart,
+            at_start,
+            "left out at the start, as picture and sound did not begin together: restart the encoder if it goes on",
+        ),
+        (
+            Topic::Overlaps,
+            overlaps,
+            "of sound left out, as there was sound at their time already: check the encoder's sampling rate and timestamps",
+        ),
+        (
+            Topic::Unplaced,
+            unplaced,
+            "left out, as nothing had said how to decode them: restart the encoder if picture or sound is missing",
+        ),
+    ];
+    let some = all.into_iter().filter(|(_, n, _)| *n > 0);
+    some.map(|(topic, n, words)| (topic, format!("{} {words}", frames(n)), None)).collect()
 }
 
 fn frames(n: u64) -> String {
@@ -344,6 +426,10 @@ mod tests {
     #[allow(clippy::disallowed_methods)]
     fn start() -> Instant {
         Instant::now()
+    }
+
+    fn words(advice: Vec<Advice>) -> Vec<String> {
+        advice.into_iter().map(|advice| advice.words).collect()
     }
 
     /// 20 s of 25 pictures a second of 10,000 bytes, whose media time runs at `speed`.
@@ -366,7 +452,7 @@ mod tests {
         assert!((video.frames_per_second - 25.0).abs() < 0.5, "{report:?}");
         assert!((video.bits_per_second as f64 - 2e6).abs() < 5e4, "{report:?}");
         assert!((report.upload_ratio.unwrap() - 1.0).abs() < 0.02, "{report:?}");
-        assert_eq!((report.audio, report.advice), (None, vec![]));
+        assert_eq!((report.audio, words(report.advice)), (None, vec![]));
     }
 
     #[test]
@@ -387,19 +473,19 @@ mod tests {
             let frames = report.video.map_or(0.0, |v| v.frames_per_second);
             assert!((frames - rate).abs() < 1.5, "{at_s} s: {report:?}");
             assert!((report.upload_ratio.unwrap() - ratio).abs() < 0.12, "{at_s} s: {report:?}");
-            let words = format!(
+            let silent = format!(
                 "nothing has arrived for {} s: check the encoder and its connection",
                 at_s - 20
             );
-            let expect = if at_s > 22 { vec![words] } else { vec![] };
-            assert_eq!(report.advice, expect, "{at_s} s");
+            let expect = if at_s > 22 { vec![silent] } else { vec![] };
+            assert_eq!(words(report.advice), expect, "{at_s} s");
         }
         // On again: only the seconds count in which nothing came.
         (750..1_250).for_each(|i| frame(&mut health, i));
         health.note(Counts { key_frames: 3, ..Counts::default() }, Repairs::default());
         let report = health.report(began + Duration::from_secs(50));
         assert!((report.video.unwrap().frames_per_second - 25.0).abs() < 0.5, "{report:?}");
-        assert_eq!(report.advice, Vec::<String>::new());
+        assert_eq!(report.advice, []);
     }
 
     #[test]
@@ -410,7 +496,7 @@ mod tests {
             (0.8, 2_000, "only 80 % of the media arrives in time"),
         ] {
             let report = run(speed, key_ms);
-            assert!(report.advice[0].starts_with(words), "{:?}", report.advice);
+            assert!(report.advice[0].words.starts_with(words), "{:?}", report.advice);
         }
     }
 
@@ -442,7 +528,21 @@ mod tests {
                 Repairs { audio_reanchored: 1, ..repairs },
                 "sound ran away from the clock once",
             ),
-            (Counts { dropped: 4, ..counts }, repairs, "4 frames could not be used"),
+            (
+                Counts { dropped: 4, ..counts },
+                repairs,
+                "4 frames left out, as nothing had said how",
+            ),
+            (
+                Counts { dropped: 1, ..counts },
+                Repairs { audio_overlaps: 1, ..repairs },
+                "1 frame of sound left out, as there was sound at their time already",
+            ),
+            (
+                Counts { dropped: 60, ..counts },
+                Repairs { dropped_at_start: 60, ..repairs },
+                "60 frames left out at the start",
+            ),
         ] {
             let began = start();
             let mut health = Health::new(began);
@@ -453,7 +553,7 @@ mod tests {
             health.note(counts, repairs);
             let advice = health.report(began + Duration::from_secs(20)).advice;
             assert_eq!(advice.len(), 1, "{advice:?}");
-            assert!(advice[0].starts_with(words), "{advice:?}");
+            assert!(advice[0].words.starts_with(words), "{advice:?}");
         }
     }
 
@@ -472,7 +572,7 @@ mod tests {
                 }
             }
         }
-        health.report(began + Duration::from_secs(u64::from(seconds))).advice
+        words(health.report(began + Duration::from_secs(u64::from(seconds))).advice)
     }
 
     #[test]
@@ -493,6 +593,40 @@ mod tests {
         );
     }
 
+    /// Also where nobody asks while it begins, and anew when it comes again.
+    #[test]
+    fn since_when_something_is_so_is_told() {
+        let (began, mut counts) = (start(), Counts { key_frames: 1, ..Counts::default() });
+        let mut health = Health::new(began);
+        let mut told = Vec::new();
+        for i in 0..32 * 25u64 {
+            let at = Duration::from_millis(i * 40);
+            counts.dropped += u64::from(i == 5 * 25);
+            counts.key_frame_interval_ms =
+                if (14 * 25..20 * 25).contains(&i) { 2_000 } else { 8_000 };
+            if i % (2 * 25) == 0 {
+                counts.key_frames += 1;
+            }
+            health.frame(true, 1_000, at.as_nanos() as i64, began + at);
+            health.note(counts, Repairs::default());
+            if [12 * 25, 16 * 25, 30 * 25].contains(&i) {
+                let advice = health.report(began + at).advice;
+                let short = |advice: Advice| (advice.words[..9].to_owned(), advice.for_ms.unwrap());
+                told.push(advice.into_iter().map(short).collect::<Vec<_>>());
+            }
+        }
+        let (keys, dropped) = ("key frame".to_owned(), "1 frame l".to_owned());
+        let expect = [
+            vec![(keys.clone(), 11_000), (dropped.clone(), 6_000)],
+            vec![(dropped.clone(), 10_000)],
+            vec![(keys, 9_000), (dropped, 24_000)],
+        ];
+        assert_eq!(told, expect);
+        // Whose frames do not come are missing since the last one, whoever asks when.
+        let silent = health.report(began + Duration::from_secs(60)).advice;
+        assert!(silent.iter().any(|advice| advice.for_ms == Some(28_040)), "{silent:?}");
+    }
+
     #[test]
     fn a_track_that_was_taken_away_is_not_missing() {
         let began = start();
@@ -502,7 +636,7 @@ mod tests {
         let at = began + Duration::from_secs(9);
         health.frame(true, 100, 9_000_000_000, at);
         health.note(Counts { key_frames: 1, ..Counts::default() }, Repairs::default());
-        assert_eq!(health.report(at).advice, Vec::<String>::new());
+        assert_eq!(health.report(at).advice, []);
     }
 
     #[test]
@@ -522,7 +656,7 @@ mod tests {
             }
             let advice = health.report(began + Duration::from_secs(12)).advice;
             assert_eq!(advice.len(), 1, "{advice:?}");
-            assert_eq!(advice[0].starts_with("pictures come without"), told, "{advice:?}");
+            assert_eq!(advice[0].words.starts_with("pictures come without"), told, "{advice:?}");
         }
     }
 }

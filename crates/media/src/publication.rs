@@ -2,6 +2,7 @@
 //! the clock sane, numbers groups and cuts those that get too long.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -109,6 +110,8 @@ pub struct Publication {
     /// The wall clock at a decode time, anew at each discontinuity.
     anchor: Option<(u64, i64)>,
     counts: Counts,
+    /// Where what is dropped is counted for all encoders.
+    dropped_of_all: Arc<AtomicU64>,
     /// Where raw audio begins its next group: with the newest video group.
     video_group_ns: i64,
     first_group: u64,
@@ -168,6 +171,7 @@ impl Publication {
             languages: BTreeMap::new(),
             anchor: None,
             counts,
+            dropped_of_all: Arc::default(),
             video_group_ns: 0,
             first_group,
             health: Arc::new(Mutex::new(Health::new(now))),
@@ -181,6 +185,13 @@ impl Publication {
         if end_of(&self.broadcast.consume()).is_none() {
             self.timeline = Timeline::continue_after(end);
         }
+        self
+    }
+
+    /// What it drops, pictures without a configuration included, is counted here too.
+    #[must_use]
+    pub fn count_dropped(mut self, of_all: Arc<AtomicU64>) -> Self {
+        self.dropped_of_all = of_all;
         self
     }
 
@@ -321,12 +332,12 @@ impl Publication {
     ) -> Result<(), IngestError> {
         let Some(index) = self.tracks.iter().position(|t| t.slot == slot) else {
             self.counts.dropped += 1;
-            self.note();
+            self.left_out();
             return Ok(());
         };
         let Placed::Frame(timing) = self.timeline.push(self.tracks[index].id, source) else {
             self.counts.dropped += 1;
-            self.note();
+            self.left_out();
             return Ok(());
         };
         if timing.discontinuity.is_some() {
@@ -388,18 +399,19 @@ impl Publication {
     /// A picture came, and nothing before it has said how to decode it.
     pub fn unconfigured(&mut self) {
         self.counts.unconfigured += 1;
-        self.note();
+        self.left_out();
     }
 
     /// Something came that could not be read as media.
     pub fn unreadable(&mut self) {
         self.counts.unreadable += 1;
         self.counts.dropped += 1;
-        self.note();
+        self.left_out();
     }
 
     /// Tells what was counted, also while no frame is taken.
-    fn note(&self) {
+    fn left_out(&self) {
+        self.dropped_of_all.fetch_add(1, Ordering::Relaxed);
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.note(self.counts, *self.timeline.repairs());
     }

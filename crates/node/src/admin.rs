@@ -328,17 +328,37 @@ fn text(admin: &Admin) -> String {
         (
             "packaging_holes",
             "Places where frames had left the cache before they were packaged.",
-            &admin.found.holes,
+            &admin.found.holes.n,
         ),
         (
             "packaging_silent_frames",
             "Frames of silence in the place of sound that did not come.",
-            &admin.found.silent_frames,
+            &admin.found.silent_frames.n,
         ),
         (
             "packaging_pictures_shown_again",
             "Key pictures shown again in the place of pictures that did not come.",
-            &admin.found.pictures_shown_again,
+            &admin.found.pictures_shown_again.n,
+        ),
+        (
+            "packaging_frames_late",
+            "Frames left out: viewers had got past their time when they came.",
+            &admin.found.frames_late.n,
+        ),
+        (
+            "packaging_pictures_without_key_frame",
+            "Pictures left out: no key frame had come before them.",
+            &admin.found.pictures_without_key_frame.n,
+        ),
+        (
+            "packaging_frames_early",
+            "Frames left out: the picture beside them began later.",
+            &admin.found.frames_early.n,
+        ),
+        (
+            "ingest_frames_dropped",
+            "Frames left out as they came: unreadable, without configuration, or without a place in time.",
+            &admin.found.dropped,
         ),
         ("task_panics", "Tasks that panicked: a fault of Airwave.", &*admin.panics),
     ] {

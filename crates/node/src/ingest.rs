@@ -19,7 +19,7 @@ use control::{
 use deliver::{Counters, Library};
 use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
-use media::health::{Health, Report};
+use media::health::{Advice, Health, Report};
 use package::{CutRules, Rules};
 use record::{Backlog, History, Recording, Space, Status};
 use spine::broadcast::{Consumer, Liveness};
@@ -150,7 +150,8 @@ impl Ingest {
         let fresh = self.register(&claimed.owned, &consumer, address, rival_alive)?;
         let resumed = fresh.is_none();
         let mut publication =
-            Publication::new(broadcast, clock, claimed.first_group, Instant::now());
+            Publication::new(broadcast, clock, claimed.first_group, Instant::now())
+                .count_dropped(self.found.dropped.clone());
         if let Some(owned) = fresh {
             if let Some(end) = shown_end(&claimed, past.as_deref()) {
                 publication = publication.go_on_after(end);
@@ -247,15 +248,17 @@ impl Ingest {
         let mut report =
             health.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
         report.protocol = protocol;
-        report.advice.extend(found.words());
+        report.dropped += found.left_out();
+        report.advice.extend(found.advice(now_ms()));
         if let Some(recorder) = recorded {
-            report.advice.extend(self.space.paused().map(|why| why.to_string()));
+            let mut say = |words| report.advice.push(Advice { words, for_ms: None });
+            self.space.paused().into_iter().for_each(|why| say(why.to_string()));
             let (lost, plural) = match recorder.gaps() {
                 1 => (1, ""),
                 n => (n, "s"),
             };
             if lost > 0 {
-                report.advice.push(format!(
+                say(format!(
                     "{lost} segment{plural} of this broadcast could not be recorded: gaps in the replay"
                 ));
             }

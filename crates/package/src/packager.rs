@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+pub use findings::Findings;
 use media::codec::Config;
 use silence::{Lateness, Made, Reached, Silence};
 use standing::Standing;
@@ -46,23 +47,6 @@ pub struct TrackId(pub usize);
 
 /// What packaging brings forth, each with the track that it is of.
 pub type Outputs = Vec<(TrackId, Output)>;
-
-/// What an encoder does that its owner should know.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// Segments that had to begin without a key frame, because the last one was too long ago.
-    pub segments_without_key_frame: u64,
-    /// Frames that came before their track could be decoded or cut.
-    pub frames_dropped: u64,
-    /// Audio that went on without the video that should have cut it.
-    pub cuts_not_waited_for: u64,
-    /// Places where frames had left the cache before they were packaged.
-    pub holes: u64,
-    /// Frames of silence in the place of sound that did not come.
-    pub silent_frames: u64,
-    /// Key pictures shown again, each for a part at most, in the place of pictures that did not come.
-    pub pictures_shown_again: u64,
-}
 
 /// Packages one broadcast. Deterministic: the same frames in the same order give the same parts.
 pub struct Packager {
@@ -297,15 +281,25 @@ impl Packager {
         self.note_lateness(track.0, &frame);
         self.note_alone(track.0, &frame);
         let Some(t) = self.tracks.get_mut(track.0) else { return };
-        let backwards = t.last_decode.is_some_and(|last| frame.decode <= last);
+        if !t.configured {
+            self.findings.frames_early += 1;
+            return;
+        }
+        if t.last_decode.is_some_and(|last| frame.decode <= last) {
+            self.findings.frames_late += 1;
+            return;
+        }
         // Behind a key picture that was shown again only another one can be decoded.
-        if !t.configured || backwards || (t.standing.on && !frame.sync) {
-            self.findings.frames_dropped += 1;
+        if t.standing.on && !frame.sync {
+            self.findings.pictures_without_key_frame += 1;
             return;
         }
         if t.standing.on {
             let at_ns = ticks_to_ns(frame.decode, t.rendition.timescale());
             self.stood(Some(at_ns).filter(|_| !frame.discontinuity), out);
+            if !frame.discontinuity {
+                self.stood_beside(track.0, at_ns, out);
+            }
         }
         self.be_silent(track.0, frame.decode, out);
         let reached = Reached::with(&frame);
@@ -326,7 +320,7 @@ impl Packager {
         if video && !self.main.is_some_and(led) {
             if !frame.sync {
                 // Nothing before the first key frame can be decoded.
-                self.findings.frames_dropped += 1;
+                self.findings.pictures_without_key_frame += 1;
                 return;
             }
             self.lead(track.0, Some(&frame));
@@ -426,7 +420,10 @@ impl Packager {
         } else if t.fresh && !waits && present_ns >= next.present_ns - LEAD_IN_NS {
             Some(next.start)
         } else if t.fresh || t.stalled {
-            self.findings.frames_dropped += 1;
+            match waits {
+                true => self.findings.pictures_without_key_frame += 1,
+                false => self.findings.frames_late += 1,
+            }
             return;
         } else {
             None
@@ -590,6 +587,7 @@ impl Packager {
                 t.fresh = false;
             }
             t.held = Some(frame);
+            t.standing.held = t.standing.on;
         }
         true
     }
@@ -663,9 +661,13 @@ impl Packager {
 
     /// Too far before the first cut there is nothing to belong to.
     fn drop_early(&mut self, track: usize) -> bool {
-        let dropped = self.tracks.get_mut(track).is_some_and(|t| t.waiting.pop_front().is_some());
-        self.findings.frames_dropped += u64::from(dropped);
-        dropped
+        let Some(t) = self.tracks.get_mut(track) else { return false };
+        let Some(frame) = t.waiting.pop_front() else { return false };
+        match t.video && !frame.sync {
+            true => self.findings.pictures_without_key_frame += 1,
+            false => self.findings.frames_early += 1,
+        }
+        true
     }
 
     /// All that a late track, also one that is not there yet, may need are kept.
@@ -681,6 +683,7 @@ impl Packager {
         if self.main == Some(track.0) {
             self.flush(out);
             self.main = None;
+            self.tracks[track.0].standing = Standing::default();
             return;
         }
         self.flushing = true;
@@ -690,7 +693,7 @@ impl Packager {
         let target = self.target_duration();
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.waiting.clear();
-        (t.fresh, t.reached) = (true, None);
+        (t.fresh, t.reached, t.standing) = (true, None, Standing::default());
         tagged(track.0, out, |out| t.rendition.flush(true, target, out));
     }
 
@@ -698,6 +701,7 @@ impl Packager {
     pub fn flush(&mut self, out: &mut Outputs) {
         // Who was silent is so to the end.
         self.stood(None, out);
+        self.all_stood_beside(out);
         self.fill(out, |track| track.reached.filter(|reached| reached.silent).map(|_| 0));
         self.flush_before(None, out);
         for track in &mut self.tracks {
@@ -757,6 +761,8 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+mod beside;
+mod findings;
 mod silence;
 mod standing;
 #[cfg(test)]

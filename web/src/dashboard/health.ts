@@ -1,10 +1,12 @@
 /** What an encoder really sends, in words a broadcaster understands. Every number may be missing. */
-import { type Fields, list, number, record, text } from '../shared/json';
+import { date, type Fields, list, number, record, text } from '../shared/json';
 
 export interface Fact {
   kind: 'number' | 'advice';
   name: string;
   value: string;
+  /** Of advice: since when it is so, in milliseconds since 1970, where that is known. */
+  sinceMs?: number | null;
 }
 
 type Row = [name: string, value: number | null, words: (value: number) => string];
@@ -32,10 +34,11 @@ function rows(health: Fields): Row[] {
 /** null: the server tells nothing. Advice comes first. */
 export function parseHealth(value: unknown): Fact[] | null {
   const fields = record(value);
-  const advice = list(fields.advice)
-    .map((entry) => text(entry) ?? text(record(entry).message))
-    .filter((words) => words !== null)
-    .map((words): Fact => ({ kind: 'advice', name: '', value: words }));
+  const since = list(fields.adviceSince);
+  const advice = list(fields.advice).flatMap((entry, at): Fact[] => {
+    const words = text(entry) ?? text(record(entry).message);
+    return words === null ? [] : [{ kind: 'advice', name: '', value: words, sinceMs: date(since[at]) }];
+  });
   const numbers = rows(fields).flatMap(([name, found, words]): Fact[] =>
     found === null ? [] : [{ kind: 'number', name, value: words(found) }],
   );
@@ -45,4 +48,11 @@ export function parseHealth(value: unknown): Fact[] | null {
 
 function trim(value: number, digits: number): string {
   return String(Number(value.toFixed(digits)));
+}
+
+/** The time of day, with the day where it is another one than today. */
+export function clock(ms: number, nowMs: number): string {
+  const [then, now] = [new Date(ms), new Date(nowMs)];
+  const time = then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  return then.toDateString() === now.toDateString() ? time : `${then.toLocaleDateString()} ${time}`;
 }

@@ -199,7 +199,7 @@ pub(crate) fn package(rules: Rules, tracks: &[(Config, Vec<Coded>)]) -> Vec<Pack
         packager.push(id, taken, &mut out);
     }
     packager.flush(&mut out);
-    assert_eq!(packager.findings().frames_dropped, 0);
+    assert_eq!(packager.findings().frames_dropped(), 0);
     let empty = || Packaged { init: Bytes::new(), segments: Vec::new(), independent: Vec::new() };
     let mut packaged: Vec<Packaged> = tracks.iter().map(|_| empty()).collect();
     for (id, output) in out {

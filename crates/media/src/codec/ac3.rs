@@ -7,6 +7,8 @@ use super::{AudioCodec, AudioConfig, Error};
 use crate::limits::AUDIO_FRAMES_MAX;
 use crate::read::BitReader;
 
+mod silence;
+
 const CODEC: &str = "AC-3";
 
 /// Table 4.1, by fscod.

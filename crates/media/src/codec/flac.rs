@@ -73,6 +73,19 @@ impl StreamInfo {
             == (other.sample_rate, other.channels, other.bits_per_sample)
     }
 
+    /// A frame in which nothing is heard: of each channel one sample that stands for all (RFC 9639 §9.2.3).
+    pub fn silence(&self) -> Vec<u8> {
+        // §9.1: sync code, fixed blocks; 16 bits of block size, rate and depth as in STREAMINFO; frame 0.
+        let [high, low] = self.block_size_max.saturating_sub(1).to_be_bytes();
+        let mut frame = vec![0xff, 0xf8, 0x70, (self.channels - 1) << 4, 0, high, low];
+        frame.push(frame.iter().fold(0, |crc, byte| crc8(crc ^ byte)));
+        let bits = usize::from(self.channels) * (8 + usize::from(self.bits_per_sample));
+        frame.resize(frame.len() + bits.div_ceil(8), 0);
+        let crc = frame.iter().fold(0, |crc, byte| crc16(crc ^ u16::from(*byte) << 8));
+        frame.extend(crc.to_be_bytes());
+        frame
+    }
+
     /// What a player must know.
     pub fn config(&self) -> AudioConfig {
         AudioConfig {
@@ -113,6 +126,16 @@ pub fn samples(frame: &[u8]) -> Result<u32, Error> {
             size.map(|n| n + 1).ok_or(truncated("block size"))
         }
     }
+}
+
+/// §9.1.8: x^8 + x^2 + x + 1
+fn crc8(crc: u8) -> u8 {
+    (0..8).fold(crc, |crc, _| if crc & 0x80 == 0 { crc << 1 } else { crc << 1 ^ 0x07 })
+}
+
+/// §9.3: x^16 + x^15 + x^2 + 1
+fn crc16(crc: u16) -> u16 {
+    (0..8).fold(crc, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x8005 })
 }
 
 fn malformed(what: &'static str) -> Error {

@@ -284,13 +284,15 @@ impl AudioConfig {
         }
     }
 
-    /// A frame of [`samples_per_frame`](Self::samples_per_frame) in which nothing is heard, of codecs that have one in a few
-    /// bytes: AAC and Opus.
-    pub fn silence(&self) -> Option<&'static [u8]> {
+    /// A frame of [`samples_per_frame`](Self::samples_per_frame) in which nothing is heard, where one can be made: of all usual
+    /// ones but AAC of more than six channels, Opus of several streams and E-AC-3 of substreams that depend on others.
+    pub fn silence(&self) -> Option<Vec<u8>> {
         match &self.codec {
-            AudioCodec::Aac(asc) => asc.silence(),
-            AudioCodec::Opus(head) => head.silence(),
-            AudioCodec::Flac(_) | AudioCodec::Ac3(_) | AudioCodec::Mp3(_) => None,
+            AudioCodec::Aac(asc) => asc.silence().map(<[u8]>::to_vec),
+            AudioCodec::Opus(head) => head.silence().map(<[u8]>::to_vec),
+            AudioCodec::Flac(info) => Some(info.silence()),
+            AudioCodec::Ac3(config) => config.silence(),
+            AudioCodec::Mp3(config) => config.silence(),
         }
     }
 }

@@ -73,6 +73,19 @@ impl Configuration {
         format!("mp4a.{:02X}", self.object_type())
     }
 
+    /// A frame in which nothing is heard, of the lowest bit rate: its side information is zero, so that no granule has a bit
+    /// (ISO 11172-3 §2.4.1.7).
+    pub fn silence(self) -> Option<Vec<u8>> {
+        let shift = [32_000, 16_000, 0].iter().position(|least| self.sample_rate >= *least)?;
+        let rate = [44_100, 48_000, 32_000].iter().position(|r| r >> shift == self.sample_rate)?;
+        let version = [0xfb, 0xf3, 0xe3][shift];
+        let mut frame = vec![0xff, version, 0x10 | (rate as u8) << 2];
+        frame.push(if self.channels == 1 { 0xc0 } else { 0 });
+        let size = header(&frame).ok()?.size?;
+        frame.resize(size, 0);
+        Some(frame)
+    }
+
     /// What a player must know.
     pub fn config(self) -> AudioConfig {
         AudioConfig {
@@ -144,6 +157,21 @@ mod tests {
                 got.map(|h| (h.config.sample_rate, h.config.channels, h.samples, h.size.unwrap()));
             assert_eq!(got, *expect, "{bytes:02x?}");
         }
+    }
+
+    #[test]
+    fn silence_is_a_frame_of_the_same() {
+        for sample_rate in [48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000] {
+            for channels in [1, 2] {
+                let config = Configuration { sample_rate, channels };
+                let frame = config.silence().unwrap();
+                let read = Configuration::of_packet(&frame);
+                assert_eq!(read, Ok((config, config.config().samples_per_frame)), "{frame:02x?}");
+                // Header and side information have room in it.
+                assert!(frame.len() >= 4 + 32 || sample_rate < 32_000 && frame.len() >= 4 + 17);
+            }
+        }
+        assert_eq!(Configuration { sample_rate: 40_000, channels: 2 }.silence(), None);
     }
 
     #[test]

@@ -158,8 +158,8 @@ impl Ingest {
                     tracing::warn!(%input, "frames were lost before they were packaged: the machine is too busy or limits.cache_mb too small");
                 }
                 if found != before {
-                    self.found.add(&found, &before);
-                    own.add(&found, &before);
+                    self.found.add(&found, &before, now_ms());
+                    own.add(&found, &before, now_ms());
                     before = found;
                 }
                 reserved = reserved.max(recorder.map_or(0, Status::reserved_to));

@@ -205,8 +205,8 @@ fn what_an_input_is_doing_shows_in_its_status() {
     }
     assert_eq!((&health["framesDropped"], &health["framesUnreadable"]), (&0.into(), &0.into()));
     let repairs = json!({
-        "clockJumps": 0, "timesNotRising": 0, "audioReanchored": 0, "audioGaps": 0, "droppedAtStart": 0,
-        "alignedByArrival": 0
+        "clockJumps": 0, "timesNotRising": 0, "audioReanchored": 0, "audioGaps": 0, "audioOverlaps": 0,
+        "droppedAtStart": 0, "alignedByArrival": 0
     });
     assert_eq!(health["repairs"], repairs);
     // Disabling ends the broadcast.

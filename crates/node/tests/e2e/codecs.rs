@@ -315,6 +315,83 @@ fn h264_and_aac_of_gstreamer_arrive() {
     check_by(publish_gstreamer, &[picture(H264), sound(AAC)], &codecs, EXACT + 21_333);
 }
 
+/// Sound of codecs whose silence is made in frames of their own is missing for two seconds, and from 6.5 s on.
+#[test]
+fn sound_of_every_codec_is_silent_where_none_comes() {
+    if skip("codecs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let encoders = [FLAC, AC3, EAC3, MP3];
+    let names = ["audio.cmaf", "audio2.cmaf", "audio3.cmaf", "audio4.cmaf"];
+    let sounds = names.iter().zip(encoders).map(|(name, of)| Track { name, ..sound(of) });
+    let tracks: Vec<Track> = std::iter::once(picture(H264)).chain(sounds).collect();
+    let clip = clip(folder.path(), &tracks);
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let mut encoder = publish_without(&clip, &input.rtmp, 1, MISSING);
+    let video = server.wait_video(&input, &[]);
+    assert!(encoder.wait(60).success(), "{}", encoder.output());
+    for track in &tracks[1..] {
+        let list = replay(&server, &video, track.name);
+        let name = track.encoder[0];
+        assert!(list.segments.values().all(|(s, _)| !s.gap && !s.discontinuity), "{name}");
+        let lasts: f64 = list.segments.values().filter_map(|(s, _)| Some(s.file.as_ref()?.0)).sum();
+        assert!((lasts - 8.0).abs() < 0.15, "{name} lasts {lasts} s");
+        let (file, pcm) = (folder.path().join("sound.mp4"), folder.path().join("sound.pcm"));
+        std::fs::write(&file, list.file(list.inits.keys().next().unwrap())).unwrap();
+        let mut decode = ffmpeg();
+        decode.args(["-y", "-i"]).arg(&file).args(["-ac", "1", "-ar", "8000", "-f", "s16le"]);
+        let errors = run(decode.arg(&pcm));
+        // What refers to bits of frames that are missing is left out (ISO 11172-3 §2.4.3.4).
+        let minds = errors.lines().filter(|line| !line.contains("invalid new backstep"));
+        assert_eq!(minds.count(), 0, "{name}: {errors}");
+        let samples: Vec<i16> = std::fs::read(&pcm)
+            .unwrap()
+            .chunks_exact(2)
+            .map(|s| i16::from_le_bytes([s[0], s[1]]))
+            .collect();
+        let loudest = |from_ms: usize, to_ms: usize| {
+            samples[from_ms * 8..to_ms * 8].iter().map(|s| s.unsigned_abs()).max().unwrap()
+        };
+        let heard = [(500, 2_900), (3_200, 4_800), (5_300, 6_400), (6_700, 7_800)];
+        let heard = heard.map(|(from, to)| loudest(from, to));
+        assert!(heard[0] > 1_000 && heard[2] > 1_000, "{name}: {heard:?}");
+        assert!(heard[1] < 10 && heard[3] < 10, "{name}: {heard:?}");
+    }
+}
+
+/// Milliseconds at which sound is left out.
+const MISSING: &str = r"between(pts\,3000\,5000)+gt(pts\,6500)";
+
+/// The same again and again, but for packets of sound. The muxer must not wait for them.
+fn publish_without(clip: &Path, url: &str, times: u32, missing: &str) -> Child {
+    let mut command = ffmpeg();
+    command.args(["-re", "-stream_loop", &(times - 1).to_string(), "-i"]).arg(clip);
+    command.args(["-map", "0", "-c", "copy", "-max_interleave_delta", "100000"]);
+    command.args(["-flush_packets", "1", "-bsf:a", &format!("noise=drop={missing}")]);
+    Child::start(command.args(["-f", "flv", url]))
+}
+
+/// FLAC itself; of AC-3, which Chromium has no decoder of, the level in AAC.
+#[test]
+fn a_picture_goes_on_without_its_flac_or_ac3_in_a_browser() {
+    if skip("codecs") || skip("browser") {
+        return;
+    }
+    for encoder in [FLAC, AC3] {
+        let folder = tempfile::tempdir().unwrap();
+        let clip = clip(folder.path(), &[picture(H264), sound(encoder)]);
+        let server = Server::start(AIRWAVE, &["quic.listen=off"]);
+        let input = server.input();
+        let _encoder = publish_without(&clip, &input.rtmp, 20, MISSING);
+        server.wait_live(&input);
+        let url = server.url(&format!("/{}/manifest/video.m3u8", input.uid)).to_string();
+        // More than came before the sound ended, and any player holds.
+        play(&url, "hlsjs", 1, &["--settle", "0", "--frames", "420"]);
+    }
+}
+
 #[test]
 fn two_pictures_and_two_sounds_of_one_connection_arrive() {
     let tracks = [

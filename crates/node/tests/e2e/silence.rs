@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use testkit::{Child, Clip, ClipSpec, Input, MediaPlaylist, Server, check, play, skip};
+use testkit::{Child, Clip, ClipSpec, Input, MediaPlaylist, Server, check, play, skip, wait_until};
 
 use crate::AIRWAVE;
 
@@ -42,6 +42,38 @@ fn pictures_go_on_without_their_sound_in_a_browser() {
     encoder.wait(20);
     server.wait_ready(&video);
     check_recording(&server, &video);
+}
+
+/// Pictures whose key frames are missing, at the start and behind a hole, and sound before any picture: counted as what they are,
+/// and their owner is told how many, why, and since when.
+#[test]
+fn what_came_and_was_left_out_is_told() {
+    let server = Server::start(AIRWAVE, &["quic.listen=off", "ingest.reconnect_s=0"]);
+    let input = server.input();
+    let before = std::time::SystemTime::now();
+    // Groups of a second: twenty pictures without the key frame before them.
+    let mut encoder = encode(&input.rtmp, 'v', r"lt(n\,40)");
+    server.wait_live(&input);
+    let metric = "packaging_pictures_without_key_frame_total";
+    wait_until("pictures", 30, || (server.metric(metric) >= 20).then_some(()));
+    check_told(&server, &input, metric, "20 pictures were left out");
+    let left_out = ["pictures_without_key_frame", "frames_early", "frames_late"];
+    let all = left_out.map(|name| server.metric(&format!("packaging_{name}_total")));
+    let health = server.api("GET", &format!("/stream/live_inputs/{}", input.uid), None).json();
+    let health = &health["result"]["health"];
+    assert_eq!(
+        (all[0], &health["framesDropped"]),
+        (20, &all.iter().sum::<u64>().into()),
+        "{health}"
+    );
+    let words = health["advice"].as_array().unwrap();
+    let at =
+        words.iter().position(|words| words.as_str().unwrap().starts_with("20 pictures")).unwrap();
+    let since = health["adviceSince"][at].as_str().and_then(media::date::parse_date_time).unwrap();
+    let before = before.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    assert!((before / 1_000 * 1_000..before + 60_000).contains(&since), "{since} {before}");
+    encoder.terminate();
+    encoder.wait(20);
 }
 
 /// What was made is counted, and its owner is told.

@@ -13,6 +13,7 @@ impl Packager {
     /// All that has come was pushed. Sound that should have come by now does not: players have nothing to go on with.
     pub fn all_taken(&mut self, out: &mut Outputs) {
         self.stand(out);
+        self.stand_beside(out);
         self.fill(out, |track| Some(track.late.wait_ns()));
     }
 
@@ -69,12 +70,12 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// Of codecs that have one in a few bytes.
+    /// Of codecs that one can be made of.
     pub(super) fn of(config: &Config) -> Option<Self> {
         let Config::Audio(audio) = config else { return None };
         let bytes = audio.silence()?;
-        // One allocation of a few bytes a configuration.
-        let payload = Budget::new(usize::MAX).payload(bytes.to_vec());
+        // One small allocation a configuration.
+        let payload = Budget::new(usize::MAX).payload(bytes);
         let (samples, rate) = (audio.samples_per_frame.max(1), config.timescale());
         Some(Self { samples, rate, payload })
     }
@@ -103,6 +104,12 @@ impl Reached {
 
     pub(super) fn end(&self) -> i64 {
         self.end
+    }
+
+    /// The date at another time of the media, in milliseconds since 1970.
+    pub(super) fn wall_at(&self, ns: i64, timescale: u32) -> u64 {
+        let (wall_ms, at) = self.wall;
+        wall_ms.saturating_add_signed(ns.saturating_sub(ticks_to_ns(at, timescale)) / 1_000_000)
     }
 
     fn silent_after(self, before: Option<Self>) -> Self {

@@ -12,7 +12,7 @@ use crate::rendition::{Frame, ticks_to_ns};
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     /// Its newest key picture, which can be decoded at any time.
-    key: Option<Frame>,
+    pub(super) key: Option<Frame>,
     /// It is shown again. What comes without a key frame is no change of it.
     pub(super) on: bool,
     /// That is what is held back.
@@ -105,7 +105,7 @@ impl Packager {
     }
 
     /// The key picture for the rest of the part that is being made, or for a whole one.
-    fn shown_again(&self, track: usize, until_ns: i64, whole: bool) -> Option<Frame> {
+    pub(super) fn shown_again(&self, track: usize, until_ns: i64, whole: bool) -> Option<Frame> {
         let t = self.tracks.get(track)?;
         let (key, reached) = (t.standing.key.as_ref()?, t.reached?);
         let until = super::silence::ns_to_ticks(until_ns, t.rendition.timescale());

@@ -4,6 +4,8 @@ use crate::testing::{audio_config, video_config, video_config_with};
 use spine::Location;
 use std::time::Instant;
 
+mod beside;
+
 #[allow(clippy::disallowed_methods)]
 fn frame(decode: i64, duration: u32, sync: bool) -> Frame {
     Frame {
@@ -236,7 +238,7 @@ fn sound_that_comes_late_is_silent_once() {
         bench.all_taken();
     }
     let found = bench.packager.findings();
-    let (silent, dropped) = (found.silent_frames, found.frames_dropped);
+    let (silent, dropped) = (found.silent_frames, found.frames_late);
     assert!((100..150).contains(&silent) && silent.abs_diff(dropped) < 3, "{found:?}");
 }
 
@@ -379,8 +381,7 @@ fn a_picture_that_stops_stands_for_as_long_as_sound_comes() {
         // Behind what was shown again it begins with a key frame.
         let (again, dropped) = if back < 480 { (27, 40) } else { (33, 0) };
         assert!(found.pictures_shown_again.abs_diff(again) < 3, "{found:?}");
-        let rest =
-            Findings { pictures_shown_again: 0, frames_dropped: dropped, ..Findings::default() };
+        let rest = Findings { pictures_without_key_frame: dropped, ..Findings::default() };
         assert_eq!(Findings { pictures_shown_again: 0, ..found }, rest);
     }
 }
@@ -395,7 +396,7 @@ fn a_picture_behind_a_hole_in_everything_goes_on() {
     bench.push(0, frame(420 * 3_000, 3_000, false));
     bench.all_taken();
     let found = bench.packager.findings();
-    assert_eq!((found.pictures_shown_again, found.frames_dropped), (0, 0), "{found:?}");
+    assert_eq!((found.pictures_shown_again, found.frames_dropped()), (0, 0), "{found:?}");
 }
 
 /// Pictures whose times jump with each of them by just so much that it is no other time.
@@ -426,7 +427,7 @@ fn no_key_frame_ever_gives_no_picture_but_sound() {
     }
     assert!(bench.index.rendition("video").is_none());
     assert!(bench.segments("audio").len() > 2);
-    assert_eq!(bench.packager.findings().frames_dropped, 200);
+    assert_eq!(bench.packager.findings().pictures_without_key_frame, 200);
 }
 
 /// Two pictures at 30 fps, the second with its key frames `late` frames behind those of the first; `group` frames long.
@@ -473,7 +474,11 @@ fn an_alternate_with_key_frames_elsewhere_says_that_its_segments_are_not_indepen
         assert_eq!(a.number, b.number);
         assert!(a.info.start.abs_diff(b.info.start) <= 90, "cut at the same time");
     }
-    assert_eq!(bench.packager.findings().frames_dropped, 7, "before its first key frame");
+    assert_eq!(
+        bench.packager.findings().pictures_without_key_frame,
+        7,
+        "before its first key frame"
+    );
 }
 
 #[test]
@@ -510,7 +515,7 @@ fn sound_waits_for_the_first_picture_of_another_configuration() {
         let last = r.segments.back().unwrap();
         assert_eq!((last.info.discontinuity, last.info.start), (true, first as u64), "{changed}");
         assert_eq!(last.duration(), 2 * 1_024, "{changed}");
-        assert_eq!(bench.packager.findings().frames_dropped, 0, "{changed}");
+        assert_eq!(bench.packager.findings().frames_dropped(), 0, "{changed}");
     }
 }
 
@@ -556,7 +561,7 @@ fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
         let from_there: u64 =
             sound.segments.iter().skip(before).map(crate::Segment::duration).sum();
         assert_eq!(from_there, (until - first).unsigned_abs() * 1_024, "{case}");
-        assert_eq!(bench.packager.findings().frames_dropped, 0, "{case}");
+        assert_eq!(bench.packager.findings().frames_dropped(), 0, "{case}");
         let video = bench.index.rendition("video").unwrap();
         let breaks = |r: &crate::Rendition| {
             let of = r.segments.iter().filter(|s| s.info.discontinuity);
@@ -606,7 +611,8 @@ fn a_late_picture_begins_with_a_key_frame() {
     let video = bench.index.rendition("video").unwrap();
     let back = video.segments.iter().find(|s| s.info.start >= 270_000 && !s.info.gap).unwrap();
     assert_eq!((back.info.start, back.parts[0].independent), (405_000, true));
-    assert_eq!(bench.packager.findings().frames_dropped, 45);
+    let found = bench.packager.findings();
+    assert_eq!((found.pictures_without_key_frame, found.frames_late), (44, 1));
 }
 
 /// Of two pictures the second one comes back first, with sound a while before it, and without any.
@@ -643,7 +649,7 @@ fn another_picture_leads_until_the_first_one_is_back() {
         };
         assert!(before.rendition("video2").is_some());
         assert_eq!((frames("video2"), frames("video")), (240, 120), "sound {sound}");
-        assert_eq!(bench.packager.findings().frames_dropped, 0, "sound {sound}");
+        assert_eq!(bench.packager.findings().frames_dropped(), 0, "sound {sound}");
         for name in ["video", "video2"] {
             let segments = &bench.index.rendition(name).unwrap().segments;
             let breaks = segments.iter().filter(|s| s.info.discontinuity).count();

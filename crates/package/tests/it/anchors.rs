@@ -420,7 +420,7 @@ fn what_an_encoder_does_wrong_is_found() {
     let show = |group, seconds| Show { group, seconds, ..Show::default() }.frames();
     let long = found(show(1_800, 61.0));
     assert!(long.segments_without_key_frame >= 13, "{long:?}");
-    assert_eq!(found(show(0, 20.0)).frames_dropped, 600);
+    assert_eq!(found(show(0, 20.0)).frames_dropped(), 600);
 }
 
 #[test]
