@@ -67,12 +67,25 @@ await scenarios.run('shared', server, async ({ page, until, settled, shot }) => 
 });
 
 await scenarios.run('embedded', server, async ({ page, until, stats }) => {
-  await page.goto(`${shared.replace('/watch?', '/iframe?')}&autoplay=true&muted=true`);
+  await page.goto(`${shared.replace('/watch?', '/iframe?')}&autoplay=true&muted=true&loop=true`);
   check('embedded: plays', await until(() => document.querySelector('airwave-player')?.video.currentTime > 0.5), await stats());
   // Whole segments, of two seconds here, and not the broadcast, which has no end yet.
   const length = await page.evaluate(() => document.querySelector('airwave-player').video.duration);
   check('embedded: the clip and no more', length >= 3.5 && length < 8, length);
   check('embedded: what it is of', await until(() => document.title.startsWith('Clip of')), await page.title());
+  await page.evaluate(() => {
+    const player = document.querySelector('airwave-player');
+    player.playbackRate = 2;
+    player.video.addEventListener('seeking', () => (window.againFrom ??= player.video.currentTime));
+  });
+  check('embedded: at twice the speed', await until(() => document.querySelector('airwave-player').video.playbackRate === 2), await stats());
+  const again = await until(() => window.againFrom !== undefined && !document.querySelector('airwave-player').video.paused);
+  const wanted = await page.evaluate(async () => {
+    const list = await (await fetch(location.href.replace('/iframe?', '/manifest/clip.m3u8?'))).text();
+    return Number(/start=([\d.]+)/.exec(list)?.[1] ?? 0);
+  });
+  const from = await page.evaluate(() => window.againFrom);
+  check('embedded: loops, from where it begins', again && Math.abs(from - wanted) < 0.01, { from, wanted });
 });
 
 await scenarios.run('captions', server, async ({ page, open, until, stats }) => {

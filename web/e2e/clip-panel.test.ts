@@ -23,6 +23,9 @@ const over: Lifecycle = { ...said, live: false };
 const element = (name: string) => document.getElementById(name) as HTMLInputElement & HTMLAnchorElement;
 const words = () => element('clip-words').textContent;
 
+/** The picture of the page. */
+const main = { currentTime: 0, pause() {} };
+
 /** What the server answers, by path. */
 let answers: Record<string, { status: number; text: string; headers?: Record<string, string> }>;
 let asked: string[];
@@ -43,11 +46,14 @@ beforeEach(() => {
   });
 });
 
-afterEach(() => vi.unstubAllGlobals());
+afterEach(() => {
+  vi.unstubAllGlobals();
+  main.currentTime = 0;
+});
 
 /** A panel of this id that is open, with a range chosen in 20 s. */
-async function open(id: string, first: Lifecycle): Promise<{ panel: ClipPanel; picture: Picture }> {
-  const panel = new ClipPanel(id, () => {});
+async function open(id: string, first: Lifecycle, lengthS = 20): Promise<{ panel: ClipPanel; picture: Picture }> {
+  const panel = new ClipPanel(id, main);
   panel.follow(first);
   element('make-clip').click();
   const picture = await vi.waitFor(() => {
@@ -55,7 +61,7 @@ async function open(id: string, first: Lifecycle): Promise<{ panel: ClipPanel; p
     if (found === null) throw new Error(words() ?? '');
     return found;
   }, 20_000);
-  lengthen(picture, 20);
+  lengthen(picture, lengthS);
   expect(element('clip-from').disabled).toBe(false);
   return { panel, picture };
 }
@@ -123,6 +129,21 @@ it('says so when its owner takes clips away in the middle of a broadcast', async
   expect(element('clip').hidden).toBe(false);
 });
 
+it.each([
+  // Watched at, of how long: what the handles reach, and what is chosen first.
+  [3_600, 7_200, [3_450, 3_750], 'time=3570s&duration=30s'],
+  [0, 7_200, [0, 300], 'time=0s&duration=30s'],
+  [7_200, 7_200, [6_900, 7_200], 'time=7170s&duration=30s'],
+  [100, 280, [0, 280], 'time=70s&duration=30s'],
+])('of a recording watched at %s s of %s s it reaches the minutes around', async (watchedS, lengthS, reach, query) => {
+  answers = { [`/${VIDEO}/manifest/video.m3u8`]: { status: 200, text: '#EXTM3U\n' } };
+  main.currentTime = watchedS;
+  const { picture } = await open(INPUT, over, lengthS);
+  expect(picture.getAttribute('src')).toBe(`/${VIDEO}/manifest/video.m3u8`);
+  expect(['clip-from', 'clip-to'].map((name) => [element(name).min, element(name).max].map(Number))).toEqual([reach, reach]);
+  expect(element('clip-file').getAttribute('href')).toBe(`/${VIDEO}/clip.mp4?${query}&filename=clip`);
+});
+
 it('is opened for the recording where a live input is off the air', async () => {
   answers = { [`/${VIDEO}/manifest/video.m3u8`]: preview };
   await open(INPUT, over);
@@ -149,7 +170,7 @@ it('begins anew each time that it is opened', async () => {
 
 it('has nothing to choose from yet', async () => {
   answers = { [`/${INPUT}/manifest/video.m3u8`]: { status: 204, text: '' } };
-  const panel = new ClipPanel(INPUT, () => {});
+  const panel = new ClipPanel(INPUT, main);
   panel.follow(said);
   element('make-clip').click();
   await vi.waitFor(() => expect(words()).toContain('nothing to make a clip of yet'), 20_000);

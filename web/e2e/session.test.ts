@@ -160,6 +160,21 @@ const scenarios: { name: string; inputs: Input[]; expect: string[] }[] = [
     expect: ['replay load:own:start', 'replay', 'replay'],
   },
   {
+    name: 'a list that was over when it came, a clip say, is a replay by itself',
+    inputs: [list, { kind: 'playlist-ended', whole: true }, { kind: 'played-out' }, { kind: 'replaying' }],
+    expect: ['live load:own:live', 'replay', 'replay', 'replay'],
+  },
+  {
+    name: 'a list that was live and has ended is asked for anew: it may have all of it now',
+    inputs: [list, { kind: 'playlist-ended', whole: false }, { kind: 'played-out' }],
+    expect: ['live load:own:live', 'ending', 'replay load:own:end'],
+  },
+  {
+    name: 'a broadcast whose list is over already is asked about',
+    inputs: [live(A), { kind: 'playlist-ended', whole: true }, { kind: 'played-out' }],
+    expect: ['live load:own:live ask:10000', 'ending ask:2000', 'replay load:a:end ask:3000'],
+  },
+  {
     name: 'a recording that is not there yet is asked for again, then given up',
     inputs: [
       live(A),
@@ -225,6 +240,7 @@ describe('session', () => {
       { kind: 'lifecycle-failed', failure: { kind: 'network' } },
       { kind: 'stalled', stalled: true },
       { kind: 'playlist-ended' },
+      { kind: 'playlist-ended', whole: true },
       { kind: 'played-out' },
       { kind: 'replaying' },
       { kind: 'watch-recording' },

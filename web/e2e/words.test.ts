@@ -47,6 +47,8 @@ describe('words', () => {
       { name: 'stopped', failure: { kind: 'http', status: 404, words: 'there is nothing at 9 s', list: true }, videoUID: null },
       'There is nothing to play at this address',
     ],
+    ['the end of a clip', { name: 'replay', videoUID: null, ended: true, next: null, failures: 0, isInput: false, list: true }, 'The end'],
+    ['the end of a recording', { name: 'replay', videoUID: null, ended: true, next: null, failures: 0, isInput: false }, 'The broadcast has ended'],
   ])('%s', (_name, state, title) => {
     expect(say(state, 2.4, true)?.title).toBe(title);
   });

@@ -4,8 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
-    Identifier, NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
+    Account, AccountBuilder, AccountCredentials, AuthorizationStatus, CertificateIdentifier,
+    ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus,
+    Problem, RetryPolicy,
 };
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -29,6 +30,15 @@ pub enum Proof {
     Dns01,
 }
 
+/// A customer's account with the authority, which ours there is bound to (RFC 8555 §7.3.4).
+#[derive(Clone)]
+pub struct Binding {
+    /// What the authority calls it.
+    pub kid: String,
+    /// The key that it shares with the customer, decoded.
+    pub key: Vec<u8>,
+}
+
 /// An authority, and what is needed to speak with it.
 #[derive(Clone)]
 pub struct Authority {
@@ -36,6 +46,8 @@ pub struct Authority {
     pub directory: String,
     /// Where it may write to somebody; empty for nowhere.
     pub contact: String,
+    /// Whose account a new one of ours shall be; none where anybody may have one.
+    pub binding: Option<Binding>,
     /// Whom it must be to be believed.
     pub tls: TlsConnector,
     /// Where the proofs are shown.
@@ -228,7 +240,18 @@ impl Authority {
     ) -> Result<Issued, Refused> {
         let account = self.account().await?;
         let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
-        let mut order = new_order(&account, &identifiers, replaces).await?;
+        let mut order = match new_order(&account, &identifiers, replaces).await {
+            // RFC 8555 §6.7: it has lost its accounts, as trials are cleared and an office's own authority is set up anew.
+            // Asked in the old account's name it would say so until the certificate has run out.
+            Err(Error::Api(problem)) if is(&problem, "accountDoesNotExist") => {
+                tracing::warn!(
+                    directory = self.directory,
+                    "the authority does not know our account any more: a new one is made"
+                );
+                new_order(&self.new_account().await?, &identifiers, replaces).await?
+            }
+            answered => answered?,
+        };
         self.prove(&mut order, proof, shown).await?;
         let retries = RetryPolicy::new().timeout(DECISION_TIMEOUT);
         match order.poll_ready(&retries).await {
@@ -289,29 +312,43 @@ impl Authority {
         Ok(())
     }
 
-    /// The account that is kept, or a new one. Agrees to the authority's terms: who names a domain wants a certificate.
+    /// The account that is kept, or a new one.
     async fn account(&self) -> Result<Account, Refused> {
-        let builder = || Account::builder_with_http(Box::new(Https(self.tls.clone())));
         if let Some(json) = self.keep.account()? {
             match serde_json::from_slice::<AccountCredentials>(&json) {
-                Ok(credentials) => return Ok(builder().from_credentials(credentials).await?),
+                Ok(credentials) => return Ok(self.client().from_credentials(credentials).await?),
                 Err(error) => {
                     tracing::warn!(%error, "the ACME account can't be read: a new one is made");
                 }
             }
         }
+        self.new_account().await
+    }
+
+    fn client(&self) -> AccountBuilder {
+        Account::builder_with_http(Box::new(Https(self.tls.clone())))
+    }
+
+    /// In the place of the one that is kept. Agrees to the authority's terms: who names a domain wants a certificate.
+    async fn new_account(&self) -> Result<Account, Refused> {
         let contact = format!("mailto:{}", self.contact);
         let contact: &[&str] = if self.contact.is_empty() { &[] } else { &[&contact] };
         let new =
             NewAccount { contact, terms_of_service_agreed: true, only_return_existing: false };
-        let made = builder().create(&new, self.directory.clone(), None).await;
+        let bound = self.binding.as_ref();
+        let bound = bound.map(|b| ExternalAccountKey::new(b.kid.clone(), &b.key));
+        let made = self.client().create(&new, self.directory.clone(), bound.as_ref()).await;
         let (account, credentials) = made?;
         self.keep.keep_account(&serde_json::to_vec(&credentials).map_err(Error::from)?)?;
         Ok(account)
     }
 }
 
-/// RFC 9773 §5: says which certificate this one replaces, unless the authority knows better.
+/// What is refused for these reasons is refused without a certificate to replace, too.
+const ABOUT_THE_ACCOUNT: [&str; 3] = ["accountDoesNotExist", "badNonce", "rateLimited"];
+
+/// RFC 9773 §5: says which certificate this one replaces, unless the authority knows better: another account may have asked for
+/// that, it may be replaced already, or be one that the authority has forgotten. Authorities have a word of their own for each.
 async fn new_order(
     account: &Account,
     identifiers: &[Identifier],
@@ -320,8 +357,8 @@ async fn new_order(
     if let Some(id) = replaces.and_then(|old| CertificateIdentifier::try_from(old).ok()) {
         match account.new_order(&NewOrder::new(identifiers).replaces(id)).await {
             Err(Error::Unsupported(_)) => {}
-            Err(Error::Api(problem)) if is(&problem, "alreadyReplaced") => {}
-            Err(Error::Api(problem)) if is(&problem, "malformed") => {}
+            Err(Error::Api(problem))
+                if !ABOUT_THE_ACCOUNT.iter().any(|kind| is(&problem, kind)) => {}
             answered => return answered,
         }
     }

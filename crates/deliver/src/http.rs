@@ -382,8 +382,11 @@ async fn manifest(
         // What the tracks are that are listed.
         Box::pin(dash::learn(shelf)).await;
     }
-    if !mpd && let Some(answer) = window::asked(&found, name, &query, site.clip_max) {
-        return answer;
+    if !mpd {
+        let levels = site.library.levels();
+        if let Some(answer) = window::asked(&found, name, &query, site.clip_max, levels) {
+            return answer;
+        }
     }
     let (shelf, by_input): (Arc<Shelf>, bool) = match found {
         Found::Shelf { shelf, by_input } => (shelf, by_input),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -418,14 +419,31 @@ impl Shown {
         base: &str,
         options: package::hls::MediaOptions,
     ) -> Option<String> {
+        self.named(name, |names| package::hls::render_media_as(index, names, base, options))
+    }
+
+    /// The text of a range of it.
+    pub(crate) fn render_range(
+        &self,
+        index: &Index,
+        name: &str,
+        base: &str,
+        numbers: RangeInclusive<u64>,
+        start_ns: u64,
+    ) -> Option<String> {
+        let render =
+            |names: Names<'_>| package::hls::render_range(index, names, base, numbers, start_ns);
+        self.named(name, render)
+    }
+
+    fn named<R>(&self, name: &str, render: impl FnOnce(Names<'_>) -> R) -> R {
         let levels = &*self.listed;
         match self.get(name) {
-            None => package::hls::render_media_as(index, Names::own(name, levels), base, options),
+            None => render(Names::own(name, levels)),
             Some((offered, renditions)) => {
                 let init = |init: u64| renditions.init_id(init, &offered.level);
                 let (original, grid) = (offered.original.as_str(), offered.grid());
-                let names = Names { original, name, grid, levels, init: &init };
-                package::hls::render_media_as(index, names, base, options)
+                render(Names { original, name, grid, levels, init: &init })
             }
         }
     }

@@ -456,7 +456,8 @@ mod tests {
                 shelf.show(index.clone(), spine::Location { group: 0, object: 0 }, Vec::new());
                 let asked = format!("{query}{asked}");
                 let found = Found::Shelf { shelf: shelf.clone(), by_input };
-                let keys = window::asked(&found, "v.iframes", query, Duration::ZERO).unwrap();
+                let keys =
+                    window::asked(&found, "v.iframes", query, Duration::ZERO, &levels).unwrap();
                 assert_eq!(listed(keys).await, expect, "key pictures: {by_input} {asked}");
                 let waiter = Waiter(None);
                 let list = media(&shelf, &levels, "v", &asked, by_input, waiter).await;

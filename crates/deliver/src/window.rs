@@ -10,13 +10,14 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use package::Index;
 use package::clip::source_tracks;
-use package::hls::{Formats, Listed, render_iframes, render_multivariant, render_range};
+use package::hls::{Formats, Listed, render_iframes, render_multivariant};
 
 use crate::clip::{range, time};
 use crate::http::{SHARED_MOMENT, no_content, text};
+use crate::levels::{Levels, Shown};
 use crate::library::Found;
 use crate::limits::{KEY_SEGMENTS_BACK, PREVIEW_MAX, RANGE_SEGMENTS, STOPPED_SEGMENTS};
-use crate::playlist::{bad_request, not_found, recorded_variants, variants};
+use crate::playlist::{bad_request, levels_of, not_found, recorded_variants, variants};
 use crate::query::Wishes;
 use crate::share::parameter;
 
@@ -36,20 +37,21 @@ pub(crate) fn asked(
     name: &str,
     query: &str,
     clip_max: Duration,
+    levels: &Levels,
 ) -> Option<Response> {
     match name {
-        "clip" => Some(clip(found, query, clip_max)),
-        "video" if parameter(query, "duration").is_some() => Some(preview(found, query)),
-        "video" => parameter(query, "segments").map(|_| chosen(found, query)),
+        "clip" => Some(clip(found, query, clip_max, levels)),
+        "video" if parameter(query, "duration").is_some() => Some(preview(found, query, levels)),
+        "video" => parameter(query, "segments").map(|_| chosen(found, query, levels)),
         track => match track.strip_suffix(".iframes") {
             Some(track) => Some(iframes(found, track, query)),
-            None => parameter(query, "segments").map(|_| media(found, track, query)),
+            None => parameter(query, "segments").map(|_| media(found, track, query, levels)),
         },
     }
 }
 
 /// A preview, as it was: by the segments that it named.
-fn chosen(found: &Found, query: &str) -> Response {
+fn chosen(found: &Found, query: &str, levels: &Levels) -> Response {
     let numbers = match numbers(query) {
         Ok(numbers) => numbers,
         Err(words) => return bad_request(&words),
@@ -58,7 +60,7 @@ fn chosen(found: &Found, query: &str) -> Response {
         let segment = main(index)?.segment(*numbers.start())?;
         Some(Window { numbers, start_ns: 0, at_ns: segment.at_ns })
     });
-    list(found, window, query, "there is nothing of these segments")
+    list(found, window, query, levels, "there is nothing of these segments")
 }
 
 /// Key pictures only. A broadcast on the air has those of its window.
@@ -83,16 +85,16 @@ fn iframes(found: &Found, track: &str, query: &str) -> Response {
     }
 }
 
-fn clip(found: &Found, query: &str, longest: Duration) -> Response {
+fn clip(found: &Found, query: &str, longest: Duration, levels: &Levels) -> Response {
     let wanted = match range(query, longest) {
         Ok(wanted) => wanted,
         Err(words) => return bad_request(&words),
     };
     let window = with_index(found, |index| window(index, wanted.from_ns, wanted.to_ns));
-    list(found, window, query, "there is nothing at that time")
+    list(found, window, query, levels, "there is nothing at that time")
 }
 
-fn preview(found: &Found, query: &str) -> Response {
+fn preview(found: &Found, query: &str, levels: &Levels) -> Response {
     let longest = PREVIEW_MAX.as_nanos();
     let duration = match time(query, "duration") {
         Ok(Some(duration)) if duration > 0 && u128::from(duration) <= longest => duration,
@@ -110,7 +112,7 @@ fn preview(found: &Found, query: &str) -> Response {
         // It begins where its first segment does.
         Some(Window { start_ns: 0, ..newest })
     });
-    list(found, window, query, "there is nothing to look at yet")
+    list(found, window, query, levels, "there is nothing to look at yet")
 }
 
 fn main(index: &Index) -> Option<&package::Rendition> {
@@ -160,8 +162,23 @@ fn with_index<R>(found: &Found, f: impl FnOnce(&Index) -> Option<R>) -> Option<R
     }
 }
 
+/// What is made of it for those who can't take the original.
+fn shown(found: &Found, levels: &Levels) -> Option<Shown> {
+    match found {
+        Found::Shelf { shelf, .. } => Some(shelf.levels(levels)),
+        Found::Recording { recording, .. } => Some(levels_of(recording, levels)),
+        Found::OffAir { .. } | Found::Nothing => None,
+    }
+}
+
 /// The list of tracks.
-fn list(found: &Found, window: Option<Window>, query: &str, otherwise: &str) -> Response {
+fn list(
+    found: &Found,
+    window: Option<Window>,
+    query: &str,
+    levels: &Levels,
+    otherwise: &str,
+) -> Response {
     let video = match found {
         Found::Shelf { shelf, .. } => shelf.about().video.clone(),
         Found::Recording { recording, .. } => recording.video.uid.to_string(),
@@ -170,16 +187,20 @@ fn list(found: &Found, window: Option<Window>, query: &str, otherwise: &str) -> 
     };
     let Some(window) = window else { return not_found(otherwise) };
     let listed = Listed::Numbers(window.numbers.clone());
-    let variants = match found {
-        Found::Shelf { shelf, .. } => {
+    let shown = shown(found, levels);
+    let variants = match (found, &shown) {
+        (Found::Shelf { shelf, .. }, Some(shown)) => {
+            let levels = shown.listed(&shelf.about().video, || shelf.original_bits());
             let of = |c| {
                 shelf.with_mpds(|index, mpds| {
-                    variants(&c, index, &[], &Formats::new(mpds.contents(), listed))
+                    variants(&c, index, &levels, &Formats::new(mpds.contents(), listed))
                 })
             };
             shelf.catalog().map(of)
         }
-        Found::Recording { recording, .. } => recorded_variants(recording, &[], listed),
+        (Found::Recording { recording, .. }, Some(shown)) => {
+            recorded_variants(recording, &shown.listed_of(recording), listed)
+        }
         _ => None,
     };
     let Some(variants) = variants.filter(|v| !v.is_empty()) else { return not_found(otherwise) };
@@ -203,7 +224,7 @@ fn list(found: &Found, window: Option<Window>, query: &str, otherwise: &str) -> 
 }
 
 /// A track of it.
-fn media(found: &Found, track: &str, query: &str) -> Response {
+fn media(found: &Found, track: &str, query: &str, levels: &Levels) -> Response {
     let numbers = match numbers(query) {
         Ok(numbers) => numbers,
         Err(words) => return bad_request(&words),
@@ -218,9 +239,12 @@ fn media(found: &Found, track: &str, query: &str) -> Response {
         Found::OffAir { .. } => return no_content(SHARED_MOMENT),
         Found::Nothing => return not_found("no such video or live input"),
     };
+    let shown = shown(found, levels);
     let list = with_index(found, |index| {
-        let list = render_range(index, track, &base, numbers.clone(), start)?;
-        Some((list, settled(index, index.rendition(track)?, *numbers.end())))
+        let shown = shown.as_ref()?;
+        let list = shown.render_range(index, track, &base, numbers.clone(), start)?;
+        let original = index.rendition(shown.original(track))?;
+        Some((list, settled(index, original, *numbers.end())))
     });
     match list {
         // Segments of these numbers are never others; that one is lost may be known later.
@@ -246,6 +270,7 @@ const HLS: &str = "application/vnd.apple.mpegurl";
 
 #[cfg(test)]
 mod tests {
+    use encode::Ladder;
     use package::properties::{Part, Segment};
     use spine::{Limits, Location, NodeId, Origin, Path, Route, Takeover};
 
@@ -291,6 +316,7 @@ mod tests {
         let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
         let counters = std::sync::Arc::<Counters>::default();
         let shelf = Shelf::new(About::of_tests(), producer.consume(), counters, None);
+        let levels = Levels::new(Ladder::copy_only(), false);
         for (parts, ended, track, kept) in [
             ([4, 3], false, "video.cmaf", true),
             ([4, 3], false, "audio.cmaf", false),
@@ -309,7 +335,7 @@ mod tests {
             }
             shelf.show(index, Location { group: 0, object: 0 }, Vec::new());
             let found = Found::Shelf { shelf: shelf.clone(), by_input: true };
-            let answer = media(&found, track, "segments=1-2");
+            let answer = media(&found, track, "segments=1-2", &levels);
             let expect = if kept { "max-age=60" } else { "no-store" };
             assert_eq!(answer.status(), 200, "{parts:?} {track}");
             assert_eq!(answer.headers()["cache-control"], expect, "{parts:?} {track}");

@@ -48,6 +48,7 @@ impl Domain {
         let authority = Authority {
             directory: acme.directory.clone(),
             contact: acme.contact.clone(),
+            binding: acme.binding(),
             tls: trust.connector().context("acme.authority")?,
             challenges: challenges.clone(),
             hook: Hook::new(&acme.dns_hook),

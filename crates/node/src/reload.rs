@@ -98,7 +98,8 @@ fn reach(key: &str) -> Option<Reach> {
             Some(Reach::Restart)
         }
         "tls.domain" | "acme.directory" | "acme.contact" | "acme.authority" | "acme.challenge"
-        | "acme.dns_hook" | "acme.http_listen" | "acme.https_listen" => Some(Reach::Restart),
+        | "acme.eab_kid" | "acme.eab_hmac_key" | "acme.dns_hook" | "acme.http_listen"
+        | "acme.https_listen" => Some(Reach::Restart),
         "limits.http_connections_per_address" | "limits.moq_connections_per_address" => {
             Some(Reach::Restart)
         }

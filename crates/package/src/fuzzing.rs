@@ -4,7 +4,7 @@ use spine::Location;
 
 use crate::clip::{Outline, Wanted};
 use crate::hls::{
-    MediaOptions, Playlist, Reach, Variant, VariantKind, render_captions, render_iframes,
+    MediaOptions, Names, Playlist, Reach, Variant, VariantKind, render_captions, render_iframes,
     render_media, render_multivariant, render_range,
 };
 use crate::reload::{Decision, Directives, decide};
@@ -55,7 +55,7 @@ fn files(index: &Index) {
     let lists = [
         render_iframes(index, "video.cmaf", "m", Reach::Everything),
         render_iframes(index, "video.cmaf", "m", Reach::Window),
-        render_range(index, "video.cmaf", "m", 7..=9, 1_500_000_000),
+        render_range(index, Names::own("video.cmaf", &[]), "m", 7..=9, 1_500_000_000),
         render_captions(index, "captions-en.vtt"),
     ];
     lists.into_iter().flatten().for_each(|list| well_formed(&list));

@@ -1,7 +1,7 @@
 //! A certificate authority: Pebble, which Let's Encrypt tests clients with. It looks at every rule of RFC 8555, and at the
 //! names themselves, through gateways to the server's ports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,19 +25,29 @@ pub struct Authority {
     pub port_80: Gateway,
     /// Where it looks for proofs on port 443.
     pub port_443: Gateway,
-    _dns: Dns,
+    dns: Dns,
+    nonces_percent: u8,
 }
 
 impl Authority {
     /// Starts one.
     #[allow(clippy::new_without_default, reason = "it starts a program")]
     pub fn start() -> Self {
-        Self::rejecting(0)
+        Self::with(0, &[])
+    }
+
+    /// Starts one that has customers, by what it calls them and the keys in base64url that it shares with them (RFC 8555 §7.3.4).
+    pub fn of_customers(keys: &[(&str, &str)]) -> Self {
+        Self::with(0, keys)
     }
 
     /// Starts one that takes so many nonces of a hundred for used ones, as one does that is many machines: its clients ask
     /// again (RFC 8555 §6.5).
     pub fn rejecting(nonces_percent: u8) -> Self {
+        Self::with(nonces_percent, &[])
+    }
+
+    fn with(nonces_percent: u8, customers: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("dns")).unwrap();
@@ -55,26 +65,32 @@ impl Authority {
             "httpPort": port_80.address().port(),
             "tlsPort": port_443.address().port(),
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": false,
+            "externalAccountBindingRequired": !customers.is_empty(),
+            "externalAccountMACKeys": BTreeMap::from_iter(customers.iter().copied()),
         }});
         std::fs::write(at("config.json"), config.to_string()).unwrap();
-        let mut pebble = Command::new(tool("pebble"));
-        pebble.arg("-config").arg(at("config.json"));
-        pebble.args(["-strict", "-dnsserver", &dns.address().to_string()]);
-        // It would wait for up to 15 s before it looks, take what it saw last time for granted, and refuse what is right.
-        pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
-        pebble.env("PEBBLE_WFE_NONCEREJECT", nonces_percent.to_string());
-        let mut child = Child::start(&mut pebble);
-        let address = wait_until("the authority to listen", 20, || {
-            assert!(child.ended().is_none(), "pebble ended:\n{}", child.output());
-            listens(child.id())
-        });
-        Self { child, folder, address, door: Gateway::new(), port_80, port_443, _dns: dns }
+        let (child, address) = run(folder.path(), &dns, nonces_percent);
+        Self {
+            child,
+            folder,
+            address,
+            door: Gateway::new(),
+            port_80,
+            port_443,
+            dns,
+            nonces_percent,
+        }
     }
 
     /// Lets servers ask it: those that have asked before have waited.
     pub fn open(&self) {
         self.door.lead_to(&self.address.to_string());
+    }
+
+    /// Is set up anew at the same address: it knows no account and no certificate any more.
+    pub fn forget(&mut self) {
+        self.door.hold();
+        (self.child, self.address) = run(self.folder.path(), &self.dns, self.nonces_percent);
     }
 
     /// Lets nobody in until it is opened again.
@@ -130,6 +146,22 @@ impl Authority {
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
+}
+
+/// Its program, which has lost all that an earlier one knew.
+fn run(folder: &Path, dns: &Dns, nonces_percent: u8) -> (Child, SocketAddr) {
+    let mut pebble = Command::new(tool("pebble"));
+    pebble.arg("-config").arg(folder.join("config.json"));
+    pebble.args(["-strict", "-dnsserver", &dns.address().to_string()]);
+    // It would wait for up to 15 s before it looks, take what it saw last time for granted, and refuse what is right.
+    pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
+    pebble.env("PEBBLE_WFE_NONCEREJECT", nonces_percent.to_string());
+    let mut child = Child::start(&mut pebble);
+    let address = wait_until("the authority to listen", 20, || {
+        assert!(child.ended().is_none(), "pebble ended:\n{}", child.output());
+        listens(child.id())
+    });
+    (child, address)
 }
 
 /// A program of scripts/acme-peer.sh.

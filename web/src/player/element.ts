@@ -337,9 +337,11 @@ export class AirwavePlayer extends HTMLElement {
     const url = manifestUrl(source, id, query);
     this.cmcd.begin(cmcdUrl(source, id), performance.now());
     this.pictures.load(source, id, () => this.controls.refreshScrub());
+    let whole = true;
     const events = {
       onLive: (live: boolean) => {
-        if (load === this.loads && !live) this.feed({ kind: 'playlist-ended' });
+        whole &&= !live;
+        if (load === this.loads && !live) this.feed({ kind: 'playlist-ended', whole });
       },
       onFailure: (failure: Failure) => {
         if (load === this.loads) this.feed({ kind: 'failure', failure });
@@ -475,7 +477,7 @@ export class AirwavePlayer extends HTMLElement {
   private onEnded(): void {
     const again = this.hasAttribute('loop') && this.state.name === 'replay' && this.state.next === null;
     if (!again) return this.feed({ kind: 'played-out' });
-    this.video.currentTime = 0;
+    this.video.currentTime = this.engine?.beginsAtS?.() ?? 0;
     this.tryToPlay();
   }
 
@@ -687,7 +689,7 @@ export class AirwavePlayer extends HTMLElement {
 
   private act(action: Action): void {
     if (action === 'replay') {
-      this.video.currentTime = 0;
+      this.video.currentTime = this.engine?.beginsAtS?.() ?? 0;
       this.feed({ kind: 'replaying' });
       this.wantsToPlay = true;
       this.tryToPlay();
@@ -783,9 +785,7 @@ export class AirwavePlayer extends HTMLElement {
     const notice = describe(this.state, (this.askAtMs - performance.now()) / 1000, this.pictured);
     // A picture that only waits for a click on play needs no spinner.
     const waitsForPlay = !this.wantsToPlay && (this.engine !== null || this.held !== null);
-    return notice?.tone === 'busy' && waitsForPlay && !notice.small
-      ? null
-      : notice;
+    return notice?.tone === 'busy' && waitsForPlay && !notice.small ? null : notice;
   }
 
   private seekBar(): View['seek'] {

@@ -47,6 +47,8 @@ export interface Engine {
   playingAtMs(): number | null;
   /** Where "live" is on the media element's timeline. */
   livePositionS(): number | null;
+  /** Where what is over begins, if its list says that this is behind its first frame. */
+  beginsAtS?(): number;
   /** The number of the segment at a place of the media element's timeline; null: not known. */
   segmentAt(positionS: number): number | null;
   level(): Level | null;

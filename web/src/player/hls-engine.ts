@@ -116,6 +116,10 @@ export class HlsEngine implements Engine {
     return this.live ? this.hls.liveSyncPosition : null;
   }
 
+  beginsAtS(): number {
+    return this.live ? 0 : Math.max(0, this.hls.latestLevelDetails?.startTimeOffset ?? 0);
+  }
+
   segmentAt(positionS: number): number | null {
     const fragments = this.hls.latestLevelDetails?.fragments ?? [];
     const at = fragments.filter(({ start }) => start <= positionS).at(-1) ?? fragments[0];

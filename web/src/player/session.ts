@@ -58,6 +58,8 @@ export type State =
       next: string | null;
       failures: number;
       isInput: boolean;
+      /** A list that was given by its own address, such as a clip's; not a broadcast. */
+      list?: boolean;
     }
   | { name: 'waiting'; recording: string | null; status: string; polls: number }
   | { name: 'lost'; before: State; attempt: number; retryMs: number }
@@ -69,8 +71,8 @@ export type Input =
   | { kind: 'lifecycle-failed'; failure: Failure }
   | { kind: 'failure'; failure: Failure }
   | { kind: 'stalled'; stalled: boolean }
-  /** The media playlist now says that nothing will be added. */
-  | { kind: 'playlist-ended' }
+  /** The media playlist says that nothing will be added. `whole`: it has said so from the beginning. */
+  | { kind: 'playlist-ended'; whole?: boolean }
   /** The last frame was shown. */
   | { kind: 'played-out' }
   /** The viewer is playing (again) after the end of a replay. */
@@ -121,6 +123,9 @@ export function next(state: State, input: Input): Step {
       return [{ ...state, stalled: input.stalled }, input.stalled ? [ask(0)] : []];
     case 'playlist-ended':
       if (state.name !== 'live') return [state, []];
+      if (input.whole === true && isList(state)) {
+        return [{ name: 'replay', videoUID: null, ended: false, next: null, failures: 0, isInput: false, list: true }, []];
+      }
       return [
         { name: 'ending', videoUID: state.videoUID, next: null },
         state.isInput ? [ask(WAIT_POLL_MS)] : [],

@@ -42,6 +42,9 @@ export function describe(state: State, retryInS: number, pictured: boolean): Not
       return state.next === null ? null : newBroadcast();
     case 'replay':
       if (state.next !== null) return newBroadcast();
+      if (state.ended && state.list === true) {
+        return card('quiet', 'The end', '', [{ id: 'replay', label: 'Watch again' }]);
+      }
       if (state.ended) {
         return card('quiet', 'The broadcast has ended', 'You can watch it again from the start.', [
           { id: 'replay', label: 'Watch from the start' },

@@ -15,6 +15,15 @@ export function newest(lengthS: number, maxS = CLIP_S_MAX): Range {
   return { fromS: Math.max(0, toS - maxS / 2), toS };
 }
 
+/** What is within reach of the handles where so much can be chosen from that a finger would move them by minutes. */
+const REACH_S = 300;
+
+/** The least and the most that can be chosen of a recording that is watched here. */
+export function around(watchedS: number, lengthS: number): [leastS: number, mostS: number] {
+  const leastS = Math.max(0, Math.min(watchedS - REACH_S / 2, lengthS - REACH_S));
+  return [leastS, Math.min(lengthS, leastS + REACH_S)];
+}
+
 /** One end is moved; the other one follows where the range would be too short or too long. */
 export function moved(range: Range, end: 'from' | 'to', positionS: number, lengthS: number, maxS = CLIP_S_MAX): Range {
   const within = (value: number, least: number, most: number) => Math.min(Math.max(value, least), Math.max(least, most));

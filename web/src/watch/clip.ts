@@ -1,10 +1,10 @@
-/** Making a clip: the last minutes of what is on the air, or a whole recording, with two handles. */
+/** Making a clip: of the last minutes of what is on the air, or of those around where a recording is watched, with two handles. */
 import type { AirwavePlayer } from '../player/element';
 import { fetchLifecycle, Refused } from '../player/server';
 import type { Lifecycle } from '../player/session';
 import { addressed } from '../player/source';
 import { copyText } from '../shared/copy';
-import { CLIP_S_MAX, clipQuery, clockText, linkWords, moved, newest, pinned, type Range } from './clip-range';
+import { CLIP_S_MAX, around, clipQuery, clockText, linkWords, moved, newest, pinned, type Range } from './clip-range';
 import { element } from './page';
 
 /** How far back a clip of what is on the air can be chosen: the server's longest preview. */
@@ -28,10 +28,13 @@ export class ClipPanel {
   private maxS = CLIP_S_MAX;
   private lifecycle: Lifecycle | null = null;
 
-  /** `id`: as it stands in the address. `pause` keeps the main picture quiet while a clip is chosen. */
+  /** Of a recording, where it was watched when this was opened; null: it is what is on the air. */
+  private watchedS: number | null = null;
+
+  /** `id`: as it stands in the address. `main`: the picture of the page, which is quiet while a clip is chosen. */
   constructor(
     private readonly id: string,
-    private readonly pause: () => void,
+    private readonly main: { pause(): void; readonly currentTime: number },
   ) {
     this.button.addEventListener('click', () => (this.panel.hidden ? void this.open() : this.close()));
     element('clip-close').addEventListener('click', () => this.close());
@@ -99,21 +102,22 @@ export class ClipPanel {
   }
 
   private async load(): Promise<void> {
-    const over = this.lifecycle?.isInput === true && !this.lifecycle.live;
-    const id = addressed(this.id, over ? (this.lifecycle?.videoUID ?? null) : null);
-    const response = await fetch(`/${id}/manifest/video.m3u8?${PREVIEW}`, { cache: 'no-store' });
-    const video = response.headers.get('stream-media-id') ?? '';
+    const whole = this.lifecycle?.live === false ? this.lifecycle.videoUID : null;
+    const list = `/${addressed(this.id, whole)}/manifest/video.m3u8`;
+    const response = await fetch(whole === null ? `${list}?${PREVIEW}` : list, { cache: 'no-store' });
+    const video = whole ?? response.headers.get('stream-media-id') ?? '';
     if (response.status !== 200 || video === '') throw new Error(String(response.status));
-    const startS = Number(response.headers.get('preview-start-seconds') ?? 0);
-    const segments = pinned(await response.text());
+    const startS = whole === null ? Number(response.headers.get('preview-start-seconds') ?? 0) : 0;
+    const query = whole === null ? `?${pinned(await response.text()) ?? PREVIEW}` : '';
     if (this.panel.hidden) return;
     [this.startS, this.video] = [startS, video];
-    this.pause();
+    this.watchedS = whole === null ? null : this.main.currentTime;
+    this.main.pause();
     const player = document.createElement('airwave-player');
     player.setAttribute('bare', '');
     player.setAttribute('label', 'Picture of the clip');
     player.setAttribute('muted', '');
-    player.setAttribute('src', `/${this.place()}/manifest/video.m3u8?${segments ?? PREVIEW}`);
+    player.setAttribute('src', `/${this.place()}/manifest/video.m3u8${query}`);
     player.video.addEventListener('durationchange', () => {
       if (this.player === player) this.onLength(player.video.duration);
     });
@@ -125,12 +129,16 @@ export class ClipPanel {
     if (!Number.isFinite(lengthS) || lengthS <= 0 || lengthS === this.lengthS || this.video === '') return;
     const first = this.lengthS === 0;
     this.lengthS = lengthS;
+    const [leastS, mostS] = this.watchedS === null ? [0, lengthS] : around(this.watchedS, lengthS);
     for (const handle of [this.from, this.to]) {
-      handle.max = String(lengthS);
+      handle.min = String(leastS);
+      handle.max = String(mostS);
       handle.disabled = false;
     }
     this.copyButton.disabled = false;
-    if (first) this.range = newest(lengthS, this.maxS);
+    // What was just seen; of what has not been watched yet, its beginning.
+    const seenS = Math.min(lengthS, Math.max(this.watchedS ?? lengthS, this.maxS / 2));
+    if (first) this.range = newest(seenS, this.maxS);
     this.show();
     this.look(this.range.fromS);
     if (first) this.from.focus();

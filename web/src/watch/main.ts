@@ -19,7 +19,7 @@ const COPIED_FOR_MS = 1_500;
 const id = location.pathname.split('/')[1] ?? '';
 const player = document.createElement('airwave-player');
 const clip = clipOf(location.search);
-const clips = new ClipPanel(id, () => player.pause());
+const clips = new ClipPanel(id, player);
 let viewers: number | null = null;
 let lifecycle: Lifecycle | null = null;
 let chat: Promise<Chat> | null = null;

@@ -219,7 +219,8 @@ const MASKED: &str = "\"********\"";
 /// Keys whose values nobody may read over a shoulder. `tls.key` is the name of a file.
 fn is_secret(key: &str) -> bool {
     let name = key.rsplit('.').next().unwrap_or(key);
-    let words = ["token", "secret", "password", "passphrase", "master_key", "upstreams"];
+    let words =
+        ["token", "secret", "password", "passphrase", "master_key", "hmac_key", "upstreams"];
     words.iter().any(|s| name.contains(s))
 }
 
@@ -317,6 +318,8 @@ mod tests {
             ("secrets.master_key", true),
             ("store.s3_secret", true),
             ("moq.upstreams", true),
+            ("acme.eab_hmac_key", true),
+            ("acme.eab_kid", false),
             ("tls.key", false),
             ("http.listen", false),
         ] {

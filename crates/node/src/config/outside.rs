@@ -1,7 +1,11 @@
 //! How the world reaches the node: certificates, and load balancers in between.
 
-use acme::authority::Proof;
+use std::fmt;
+
+use acme::authority::{Binding, Proof};
 use acme::limits::NAMES_MAX;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proxy::limits::NETWORKS_MAX;
 use proxy::network::Networks;
 use serde::{Deserialize, Deserializer, de};
@@ -31,6 +35,11 @@ pub struct Acme {
     /// An address for mail; empty: none.
     #[serde(deserialize_with = "contact")]
     pub contact: String,
+    /// What the authority calls its customer; empty: nobody has to be one.
+    pub eab_kid: String,
+    /// The key that the authority shares with its customer, decoded.
+    #[serde(deserialize_with = "shared_key")]
+    pub eab_hmac_key: Option<SharedKey>,
     /// A PEM file with a root that the authority's server may have; empty: those of the machine.
     pub authority: String,
     /// How names are proved.
@@ -85,6 +94,16 @@ pub enum Listener {
     Rtmps,
 }
 
+/// A key that must not be read.
+#[derive(Clone, PartialEq)]
+pub struct SharedKey(Vec<u8>);
+
+impl fmt::Debug for SharedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedKey(…)")
+    }
+}
+
 impl ProxyProtocol {
     /// Who must send a header to this listener.
     pub fn trusted_at(&self, listener: Listener) -> Networks {
@@ -93,6 +112,12 @@ impl ProxyProtocol {
 }
 
 impl Acme {
+    /// Whose account at the authority ours shall be.
+    pub fn binding(&self) -> Option<Binding> {
+        let key = self.eab_hmac_key.as_ref()?.0.clone();
+        Some(Binding { kid: self.eab_kid.clone(), key })
+    }
+
     /// The kinds of proof, in the order in which they are tried.
     pub fn proofs(&self) -> Vec<Proof> {
         match self.challenge {
@@ -116,6 +141,10 @@ pub(super) fn conflicts(config: &Config, found: &mut Vec<(&'static str, String, 
     if !tls.domain.is_empty() && !tls.certificate.is_empty() {
         let problem = "tls.certificate is set: a certificate is in files or is asked for, not both";
         found.push(("tls.domain", problem.to_owned(), "tls.domain"));
+    }
+    if acme.eab_kid.is_empty() != acme.eab_hmac_key.is_none() {
+        let problem = "the authority gives both: set acme.eab_kid and acme.eab_hmac_key".to_owned();
+        found.push(("acme.eab_kid", problem, "acme.eab_kid"));
     }
     let only_dns = acme.proofs() == [Proof::Dns01];
     if let Some(wild) = tls.domain.iter().find(|name| name.starts_with("*.")).filter(|_| !only_dns)
@@ -195,6 +224,17 @@ fn contact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
         }
         _ => Err(de::Error::custom(format!("{text:?} is no address for mail"))),
     }
+}
+
+/// RFC 8555 §7.3.4: base64url; some authorities show it with the other two signs, or filled up. What is wrong is said without it.
+fn shared_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SharedKey>, D::Error> {
+    let words = || de::Error::custom("write the key as the authority shows it, in base64url");
+    let toml::Value::String(text) = toml::Value::deserialize(from)? else { return Err(words()) };
+    let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    URL_SAFE_NO_PAD.decode(text).map(|key| Some(SharedKey(key))).map_err(|_| words())
 }
 
 /// `http://` or `https://`, a host, perhaps a port: addresses are appended to it as they are.
@@ -330,6 +370,9 @@ mod tests {
             ),
             (&["acme.challenge=http"], "acme.challenge: "),
             (&["acme.directory=http://a.example/"], "acme.directory: "),
+            (&["acme.eab_kid=a"], "acme.eab_kid: the authority gives both"),
+            (&["acme.eab_hmac_key=QUJD"], "acme.eab_kid: the authority gives both"),
+            (&["acme.eab_kid=a", "acme.eab_hmac_key=Q"], "acme.eab_hmac_key: "),
             (&["acme.contact=nobody"], "acme.contact: "),
             (&["acme.contact=a@b.example?cc=x"], "acme.contact: "),
         ] {
@@ -338,6 +381,13 @@ mod tests {
         }
         let contact = config(&["acme.contact=mailto:me@a.example"]).unwrap().acme.contact;
         assert_eq!(contact, "me@a.example");
+        for key in ["-_8", "+/8=", "-_8="] {
+            let read = config(&["acme.eab_kid=a", &format!("acme.eab_hmac_key=\"{key}\"")]);
+            let acme = read.unwrap().acme;
+            let bound = acme.binding().unwrap();
+            assert_eq!((bound.kid.as_str(), &bound.key[..]), ("a", &[0xfb, 0xff][..]));
+            assert!(!format!("{acme:?}").contains("251"), "{acme:?}");
+        }
         let staging = config(&["acme.directory=staging"]).unwrap().acme.directory;
         assert_eq!(staging, "https://acme-staging-v02.api.letsencrypt.org/directory");
     }

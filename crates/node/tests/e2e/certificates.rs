@@ -246,6 +246,34 @@ fn the_authority_is_told_whom_to_write_to() {
     let_in(&authority, &server);
 }
 
+/// Flips `acme.eab_kid` and `acme.eab_hmac_key`: an authority that signs for its customers only.
+#[test]
+fn an_authority_of_customers_is_shown_whose_account_it_is() {
+    if skip("acme") {
+        return;
+    }
+    let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let authority = Authority::of_customers(&[("kid-1", key)]);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let start = |more: &[String]| {
+        let mut settings = authority.settings("http-01");
+        settings.extend_from_slice(more);
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        Server::start_with(AIRWAVE, &data, &settings, &["--domain", "live.example.test"])
+    };
+    authority.open();
+    let server = start(&[]);
+    wait_until("the authority to refuse a stranger", 60, || {
+        ready(&server).contains("externalAccountRequired").then_some(())
+    });
+    drop(server);
+    authority.shut();
+    let mut server = start(&["acme.eab_kid=kid-1".into(), format!("acme.eab_hmac_key={key}")]);
+    let_in(&authority, &server);
+    assert!(!server.child().output().contains(key), "the key is in the log");
+}
+
 /// Flips `acme.dns_hook`.
 #[test]
 fn wildcards_are_proved_in_the_dns_by_the_operators_program() {
@@ -346,6 +374,34 @@ fn another_name_is_another_certificate() {
     let_in(&authority, &server);
     let new = chain(&kept(&server));
     connect(address(&server, "https"), both[1], &new[1]).unwrap();
+}
+
+/// Trials are cleared now and then, and an office may set up its own authority anew: the account that is kept is nobody's then, nor
+/// has the authority ever signed what is to be replaced.
+#[test]
+fn an_authority_that_has_lost_its_accounts_gets_a_new_one() {
+    if skip("acme") {
+        return;
+    }
+    let (mut authority, folder) = (Authority::start(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("data");
+    let server = named(&authority, &data, "http-01", &["live.example.test"]);
+    let_in(&authority, &server);
+    drop(server);
+    authority.forget();
+    let both = ["live.example.test", "tv.example.test"];
+    let lost = "does not know our account";
+    let mut server = named(&authority, &data, "http-01", &both);
+    let_in(&authority, &server);
+    let new = chain(&kept(&server));
+    connect(address(&server, "https"), both[1], &new[1]).unwrap();
+    assert!(server.child().output().contains(lost), "{}", server.child().output());
+    drop(server);
+    // The new one is the one that is kept.
+    authority.shut();
+    let mut server = named(&authority, &data, "http-01", &["radio.example.test"]);
+    let_in(&authority, &server);
+    assert!(!server.child().output().contains(lost), "{}", server.child().output());
 }
 
 /// Flips `acme.directory`, `acme.authority`, `acme.http_listen` and `acme.https_listen`.

@@ -476,18 +476,28 @@ fn check_browser(encoder: &'static [&'static str]) {
     }
 }
 
-/// How many segments of levels were encoded for it.
-fn plays_in_chromium(encoder: &'static [&'static str], settings: &[&str]) -> u64 {
+/// Such a broadcast on the air, the video that it is, and its encoder.
+fn on_air(server: &Server, encoder: &'static [&'static str]) -> (String, Child) {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path(), &[picture(encoder), sound(OPUS)]);
-    let server = Server::start(AIRWAVE, settings);
     let input = server.input();
     let mut command = ffmpeg();
     command.args(["-re", "-stream_loop", "20", "-i"]).arg(&clip);
     command.args(["-map", "0", "-c", "copy", "-f", "flv", &input.rtmp]);
-    let _encoder = Child::start(&mut command);
-    server.wait_live(&input);
-    let url = server.url(&format!("/{}/manifest/video.m3u8", input.uid)).to_string();
+    let encoder = Child::start(&mut command);
+    let video = server.wait_live(&input);
+    wait_until("its first segments", 40, || {
+        let list = server.get(&format!("/{video}/manifest/video.cmaf.m3u8")).text();
+        (list.matches("#EXTINF").count() >= 3).then_some(())
+    });
+    (video, encoder)
+}
+
+/// How many segments of levels were encoded for it.
+fn plays_in_chromium(encoder: &'static [&'static str], settings: &[&str]) -> u64 {
+    let server = Server::start(AIRWAVE, settings);
+    let (video, _encoder) = on_air(&server, encoder);
+    let url = server.url(&format!("/{video}/manifest/video.m3u8")).to_string();
     let played = play(&url, "hlsjs", 3, &["--settle", "1", "--frames", "60"]);
     let report = &played.0;
     assert_eq!(played.size(), (320, 180), "{report}");
@@ -502,6 +512,21 @@ fn chromium_plays_hevc_by_its_level() {
     if !skip("browser") && !skip("codecs") {
         let ladder = "encode.ladder=[\"360p\"]";
         assert!(plays_in_chromium(HEVC, &[ladder]) > 2, "the level, not the original");
+    }
+}
+
+/// So it does clips of it, and the preview that a viewer chooses them from.
+#[test]
+fn chromium_plays_clips_of_hevc_by_their_level() {
+    if skip("browser") || skip("codecs") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &["encode.ladder=[\"360p\"]"]);
+    let (video, _encoder) = on_air(&server, HEVC);
+    for list in ["clip.m3u8?time=1s&duration=4s", "video.m3u8?duration=5s"] {
+        let url = server.url(&format!("/{video}/manifest/{list}")).to_string();
+        let played = play(&url, "hlsjs", 1, &["--settle", "0", "--frames", "20", "--no-tone"]);
+        assert_eq!(played.size(), (320, 180), "{list}: {}", played.0);
     }
 }
 

@@ -10,12 +10,14 @@ use crate::index::{Index, Segment};
 /// begin. None if there is none of them.
 pub fn render_range(
     index: &Index,
-    rendition: &str,
+    names: Names<'_>,
     base: &str,
     numbers: RangeInclusive<u64>,
     start_ns: u64,
 ) -> Option<String> {
-    let r = index.rendition(rendition)?;
+    let original = index.rendition(names.original)?;
+    let regridded = names.grid.map(|grid| grid.rendition(original));
+    let r = regridded.as_ref().unwrap_or(original);
     let first = r.segments.front()?.number;
     let skip = usize::try_from(numbers.start().saturating_sub(first)).ok()?;
     let listed: Vec<&Segment> = r
@@ -38,7 +40,6 @@ pub fn render_range(
     if start_ns > 0 {
         out.push_str(&start_tag(start_ns));
     }
-    let names = Names::own(rendition, &[]);
     let mut map = None;
     for segment in listed {
         let tags = SegmentTags { map: map != Some(segment.info.init), part_target_ms: None };
@@ -63,7 +64,8 @@ mod tests {
     fn a_range_is_over_whatever_goes_on_around_it() {
         let mut index = index_of(100, &[2, 2, 2, 2, 1], false);
         index.lose("video", 102);
-        let render = |numbers, start| render_range(&index, "video", "m", numbers, start);
+        let render =
+            |numbers, start| render_range(&index, Names::own("video", &[]), "m", numbers, start);
         let expect = "\
 #EXTM3U
 #EXT-X-VERSION:6
@@ -88,6 +90,26 @@ m/video/3-102.m4s
         for none in [104..=104, 200..=300, 5..=7] {
             assert_eq!(render(none, 0), None);
         }
-        assert_eq!(render_range(&index, "audio", "m", 101..=102, 0), None);
+        assert_eq!(render_range(&index, Names::own("audio", &[]), "m", 101..=102, 0), None);
+    }
+
+    #[test]
+    fn a_level_has_the_range_of_its_original() {
+        let index = index_of(100, &[2, 2, 2, 2, 1], false);
+        let level = Names {
+            original: "video",
+            name: "video.360p.cmaf",
+            grid: None,
+            levels: &[],
+            init: &|init| init + 0x10,
+        };
+        let of = |names| render_range(&index, names, "m", 101..=102, 0).unwrap();
+        let renamed = of(Names::own("video", &[]))
+            .replace(
+                "m/video/init-00000000000007",
+                "m/video.360p.00000000000017.cmaf/init-00000000000017",
+            )
+            .replace("m/video/", "m/video.360p.00000000000017.cmaf/");
+        assert_eq!(of(level), renamed);
     }
 }
