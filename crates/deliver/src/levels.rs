@@ -19,7 +19,7 @@ use encode::{
 use media::catalog::{Catalog, CatalogTrack, Init, MediaDescription, TrackDescription};
 use media::codec::Config;
 use package::dash::LevelKind;
-use package::hls::Names;
+use package::hls::{Names, still_of_file};
 use package::{Grid, Index};
 use record::{File, Recording, is_recorded};
 use tokio::sync::Notify;
@@ -475,8 +475,11 @@ pub(crate) async fn file(
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let Some(file) = parse(name) else { return not_found("no such file") };
     let kind = kind(&folder.offered.name);
+    if let Some(still) = still_of_file(name) {
+        return sent_as(counters, vec![still.into()], (kind, IMMUTABLE), name, headers);
+    }
+    let Some(file) = parse(name) else { return not_found("no such file") };
     match answer(source, folder, (counters, waiter), file).await {
         Ok(Answered::Pieces(pieces, init)) => {
             let about = (kind, folder.cache(file, init));

@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use media::fmp4::first_sample_alone;
 use media::trace::Departure;
 use package::Index;
+use package::hls::still_of_file;
 use record::{File, Recording};
 use spine::{Location, Payload};
 
@@ -96,6 +97,10 @@ pub(crate) async fn file(
             Err(Unreadable) => too_busy(),
             Ok(None) => not_found("no such key picture, no longer or not yet"),
         };
+    }
+    let known = || shelf.with_index(|index| index.rendition(rendition).is_some());
+    if let Some(still) = still_of_file(name).filter(|_| known()) {
+        return sent(shelf.counters(), vec![still.into()], rendition, name, headers);
     }
     let Some(file) = parse(name) else { return not_found("no such file") };
     let begun = shelf.counters().departures.wanted().then(Instant::now);

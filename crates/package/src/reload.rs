@@ -1,5 +1,6 @@
 //! Blocking playlist reload: is what a client asks for there, shall it wait, or is it out of reach?
 
+use crate::hls::listed_parts;
 use crate::index::Index;
 use crate::limits::AHEAD_SEGMENTS;
 
@@ -88,7 +89,7 @@ pub fn decide(index: &Index, rendition: &str, directives: &Directives) -> Decisi
     if msn > newest.number + AHEAD_SEGMENTS {
         return Decision::TooFarAhead;
     }
-    let parts = newest.parts.len() as u64;
+    let parts = listed_parts(newest, r.part_target_ms);
     let there = match directives.part {
         // A whole segment is there when it is complete.
         None => msn < newest.number || (msn == newest.number && newest.complete),

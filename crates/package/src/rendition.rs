@@ -96,6 +96,8 @@ pub(crate) struct Rendition {
     next_part: u64,
     sequence: u32,
     frames: Vec<Frame>,
+    /// What the frames of earlier parts last beyond what those parts are said to: the next one is said to begin so much sooner.
+    carried: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +105,18 @@ struct PartSize {
     frames: usize,
     /// In units of the timescale.
     duration: u32,
+    /// The shortest that a part may be that is not the last one of its segment: RFC 8216bis §4.4.4.9 wants 85 % of PART-TARGET.
+    least: u32,
     target_ms: u32,
+}
+
+impl PartSize {
+    /// Whether nothing more belongs to a part of so many frames that last so long. There are fewer where frames are longer than
+    /// the first one said, and more where they are shorter.
+    fn is_full(&self, frames: usize, lasts: u64) -> bool {
+        let counted = frames >= self.frames && lasts >= u64::from(self.least);
+        counted || lasts >= u64::from(self.duration)
+    }
 }
 
 impl Rendition {
@@ -119,6 +132,7 @@ impl Rendition {
             next_part: 0,
             sequence: 0,
             frames: Vec::new(),
+            carried: 0,
         }
     }
 
@@ -173,6 +187,7 @@ impl Rendition {
     pub(crate) fn begin(&mut self, start: SegmentStart) {
         self.segment = Some(start);
         self.next_part = 0;
+        self.carried = 0;
     }
 
     /// Adds a frame with its final duration. `last`: the segment ends with it.
@@ -190,29 +205,36 @@ impl Rendition {
             self.promised_ms = Some(size.target_ms);
             self.part = Some(size);
         }
-        let so_far: u64 = self.frames.iter().map(|f| u64::from(f.duration)).sum();
         let Some(size) = self.part else { return };
-        // PART-TARGET is a promise: at a variable rate a part may hold fewer frames, never more time.
-        if so_far + u64::from(frame.duration) > u64::from(size.duration) {
+        // PART-TARGET is a promise: at a variable rate a part may hold fewer frames, never more time. Where that would be too few, its
+        // last one lasts over its border.
+        let more = self.lasts_with(frame.duration);
+        let enough = self.lasts_with(0) >= u64::from(size.least);
+        if enough && more > u64::from(size.duration) {
             self.flush(false, target_duration, out);
         }
         self.frames.push(frame);
-        if self.frames.len() >= size.frames || last {
+        if last || size.is_full(self.frames.len(), self.lasts_with(0)) {
             self.flush(last, target_duration, out);
         }
+    }
+
+    /// How long the part that is being made is with so much more.
+    fn lasts_with(&self, more: u32) -> u64 {
+        let frames: u64 = self.frames.iter().map(|f| u64::from(f.duration)).sum();
+        frames + u64::from(self.carried) + u64::from(more)
     }
 
     /// What a part lasts behind those frames that it has and one more of this duration; a whole one, if that fills it.
     pub(crate) fn left_after(&self, more: u32) -> Option<u32> {
         let whole = self.part?.duration;
-        let so_far = self.frames.iter().fold(more, |sum, f| sum.saturating_add(f.duration));
+        let so_far = u32::try_from(self.lasts_with(more)).unwrap_or(u32::MAX);
         Some(whole.checked_sub(so_far).filter(|left| *left > 0).unwrap_or(whole))
     }
 
     /// Whether the part that is being made lasts as long as any may.
     pub(crate) fn is_full(&self) -> bool {
-        let so_far: u64 = self.frames.iter().map(|f| u64::from(f.duration)).sum();
-        self.part.is_some_and(|size| so_far >= u64::from(size.duration))
+        self.part.is_some_and(|size| self.lasts_with(0) >= u64::from(size.duration))
     }
 
     /// Whether the part that is being made is full with one more frame.
@@ -228,6 +250,7 @@ impl Rendition {
         out: &mut Vec<Output>,
     ) {
         let (Some(segment), Some(size)) = (self.segment, self.part) else { return };
+        let lasts = u32::try_from(self.lasts_with(0)).unwrap_or(u32::MAX);
         let frames = std::mem::take(&mut self.frames);
         let (Some(first), Some(newest)) = (frames.first(), frames.last()) else { return };
         let samples: Vec<Sample> = frames.iter().map(sample).collect();
@@ -237,7 +260,12 @@ impl Rendition {
             // More than 4 GiB in one part: bounds on objects make that impossible.
             return;
         };
-        let duration = frames.iter().fold(0u32, |sum, f| sum.saturating_add(f.duration));
+        // Of a picture that lasts over the border of a part there are whole ones; the rest is the next part's.
+        let duration = match lasts > size.duration && !last {
+            true => lasts - lasts % size.duration,
+            false => lasts,
+        };
+        self.carried = lasts - duration;
         let part = Part {
             duration,
             independent: first.sync,
@@ -300,10 +328,13 @@ fn part_size(
     }
     let duration = frames.max(1) * frame;
     let target_ms = (duration * 1000).div_ceil(u128::from(timescale));
+    let target_ms = promised_ms.unwrap_or(u32::try_from(target_ms).unwrap_or(u32::MAX));
+    let least = u128::from(target_ms) * u128::from(timescale) * 85 / 100_000;
     PartSize {
         frames: usize::try_from(frames.max(1)).unwrap_or(usize::MAX),
         duration: u32::try_from(duration).unwrap_or(u32::MAX),
-        target_ms: promised_ms.unwrap_or(u32::try_from(target_ms).unwrap_or(u32::MAX)),
+        least: u32::try_from(least + 1).unwrap_or(u32::MAX),
+        target_ms,
     }
 }
 
@@ -331,6 +362,65 @@ pub(crate) fn ticks_to_ns(ticks: i64, timescale: u32) -> i64 {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    /// What a picture lasts longer than a part is said of whole parts, and the rest of the next one; all of it at the end of a segment.
+    #[allow(clippy::disallowed_methods)]
+    #[test]
+    fn a_picture_that_stands_fills_whole_parts() {
+        let mut rendition = Rendition::new();
+        rendition.promise(334);
+        let (timescale, size) = (90_000, (334 * 90 / 3_000) * 3_000);
+        (rendition.timescale, rendition.nominal) = (timescale, Some(3_000));
+        let start = |number| SegmentStart {
+            number,
+            epoch: 1,
+            discontinuity: false,
+            discontinuity_sequence: 0,
+        };
+        let (mut out, mut decode) = (Vec::new(), 0);
+        let third = Duration::from_nanos(333_333_333);
+        rendition.begin(start(1));
+        let row: &[(u32, bool)] = &[(3_000, false), (3_000, false), (135_000, false)];
+        let rest = [(3_000, false); 9].into_iter().chain([(100_000, true), (3_000, false)]);
+        for (i, (duration, last)) in row.iter().copied().chain(rest).enumerate() {
+            if i == 13 {
+                rendition.begin(start(2));
+            }
+            let frame = Frame {
+                decode,
+                present: decode,
+                duration,
+                sync: false,
+                asked: false,
+                discontinuity: false,
+                wall_clock_ms: 0,
+                arrived: Instant::now(),
+                payload: Vec::new(),
+            };
+            decode += i64::from(duration);
+            rendition.push(frame, last, third, Some(2), &mut out);
+        }
+        rendition.flush(true, Some(2), &mut out);
+        let parts: Vec<(u64, i64, u32)> = out
+            .iter()
+            .map(|output| match output {
+                Output::Part { segment, timing, .. } => (*segment, timing.decode, timing.duration),
+                Output::Init { .. } => panic!("no initialisation segment"),
+            })
+            .collect();
+        // 4.7 parts: four, and the rest with the frames that fill it.
+        let carried = 141_000 - 4 * size;
+        let filled = carried + 3 * 3_000;
+        assert_eq!(
+            parts,
+            [
+                (1, 0, 4 * size),
+                (1, 141_000, filled),
+                (1, 150_000, 6 * 3_000 + 100_000),
+                (2, 268_000, 3_000)
+            ]
+        );
+    }
 
     #[test]
     fn a_part_is_a_whole_number_of_frames() {

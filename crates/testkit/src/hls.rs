@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use media::fmp4::is_empty_fragment;
 use package::hls::{MediaPlaylist, PlaylistSegment};
 
 use crate::http::{Response, Url, request};
@@ -113,8 +114,10 @@ impl Follower {
             return;
         }
         let Some(whole) = self.fetch_of(number, uri) else { return };
+        let parts = self.parts.range((number, 0)..(number + 1, 0)).map(|(_, bytes)| bytes);
+        // A part without a frame is of no segment.
         let parts: Vec<u8> =
-            self.parts.range((number, 0)..(number + 1, 0)).flat_map(|(_, b)| b.clone()).collect();
+            parts.filter(|bytes| !is_empty_fragment(bytes)).flatten().copied().collect();
         if !segment.parts.is_empty() {
             assert!(parts == whole, "the parts of segment {number} are not the segment");
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use media::date::parse_date_time;
+use media::fmp4::is_empty_fragment;
 use package::hls::{MediaPlaylist, PlaylistSegment};
 use tokio::sync::mpsc;
 
@@ -206,7 +207,10 @@ impl Follower {
             let loaded = if part.gap { None } else { self.file(&part.uri).await? };
             match loaded {
                 Some((bytes, loaded_in)) => {
-                    next.bytes += bytes.len();
+                    // What stands for a time without a frame is no piece of the segment.
+                    if !is_empty_fragment(&bytes) {
+                        next.bytes += bytes.len();
+                    }
                     self.media(
                         segment.number,
                         true,

@@ -63,6 +63,30 @@ pub fn fragment_header(
     if samples.is_empty() {
         return Err(FragmentError::Empty);
     }
+    header(sequence, base_decode_time, samples)
+}
+
+/// A whole fragment without samples, of a time in which those of an earlier one last: ISO 14496-12 §8.8.8.1, "the rows can be
+/// empty". It is of no use in a file; a list that names what there is by its time has it for a time that brings nothing new.
+pub fn empty_fragment(base_decode_time: u64) -> Vec<u8> {
+    // Nothing that can be too much.
+    header(0, base_decode_time, &[]).unwrap_or_default()
+}
+
+/// Whether this is an [`empty_fragment`].
+pub fn is_empty_fragment(bytes: &[u8]) -> bool {
+    let number = |at: usize| bytes.get(at..)?.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
+    let trun = FIRST_SAMPLE - TRUN_HEAD as usize;
+    bytes.get(4..8) == Some(b"moof")
+        && bytes.get(trun + 4..trun + 8) == Some(b"trun")
+        && number(trun + 12) == Some(0)
+}
+
+fn header(
+    sequence: u32,
+    base_decode_time: u64,
+    samples: &[Sample],
+) -> Result<Vec<u8>, FragmentError> {
     if samples.len() > limits::FRAGMENT_SAMPLES_MAX {
         return Err(FragmentError::TooManySamples(samples.len()));
     }
@@ -215,6 +239,26 @@ mod tests {
             let trun = bytes.windows(4).position(|w| w == b"trun").unwrap();
             assert_eq!(bytes[trun + 12..trun + 16], len.to_be_bytes());
         }
+    }
+
+    #[test]
+    fn a_fragment_without_samples_is_a_moof_and_an_mdat() {
+        let bytes = empty_fragment(1 << 40);
+        let mut found = Vec::new();
+        paths(&bytes, "", &mut found);
+        assert_eq!(found.last().map(String::as_str), Some("/mdat"));
+        assert!(is_empty_fragment(&bytes));
+        let mut other = fragment_header(7, 1 << 40, &[sample(5, 0)]).unwrap();
+        other.extend([0; 5]);
+        assert!(!is_empty_fragment(&other));
+        for cut in 0..FIRST_SAMPLE - 4 {
+            assert!(!is_empty_fragment(&bytes[..cut.min(bytes.len())]) || cut >= FIRST_SAMPLE - 4);
+        }
+        let mut reader = crate::mp4::Reader::new();
+        reader.push(&bytes);
+        assert!(
+            !matches!(reader.next_event(), Ok(Some(crate::mp4::Event::Fragment(f))) if !f.is_empty())
+        );
     }
 
     #[test]

@@ -10,7 +10,9 @@ mod init;
 mod merge;
 mod progressive;
 
-pub use fragment::{FragmentError, Sample, first_sample_alone, fragment_header};
+pub use fragment::{
+    FragmentError, Sample, empty_fragment, first_sample_alone, fragment_header, is_empty_fragment,
+};
 pub use init::{TRACK_ID, init_segment};
 pub use merge::{MergeError, TrackIds, append_fragments, merge_inits};
 pub use progressive::{

@@ -1,10 +1,12 @@
 //! An encoder goes live, and everything arrives: each packet, its bytes, its time.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use testkit::{
-    Clip, ClipSpec, Follower, Packet, Server, check_multivariant, check_versions, decode_errors,
-    packets, wait_until,
+    Child, Clip, ClipSpec, Follower, Packet, Server, check_multivariant, check_versions,
+    decode_errors, packets, wait_until,
 };
 
 use crate::AIRWAVE;
@@ -142,6 +144,33 @@ fn playlists_keep_their_promises() {
     crate::codecs::replay(&server, &uid, "video.cmaf");
     crate::answers::check_ended(&server, &input.uid, &uid);
     assert_eq!(check_versions(&video.versions[..video.versions.len() - 1]), []);
+}
+
+/// Pictures are missing in the middle of a segment: no part is longer than PART-TARGET, those without a frame can be loaded, and the
+/// others are all that the segment is.
+#[test]
+fn a_hole_in_the_pictures_keeps_the_part_target() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec { b_frames: 0, ..ClipSpec::plain("hole", 12) });
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-re", "-i"]).arg(clip.path()).args(["-c", "copy"]);
+    command.args(["-bsf:v", "noise=drop='between(n,252,287)'", "-f", "flv", &input.rtmp]);
+    let mut encoder = Child::start(&mut command);
+    let uid = server.wait_live(&input);
+    let path = format!("/{uid}/manifest/video.cmaf.m3u8");
+    let mut video = Follower::new(server.url(&path));
+    while !video.reload().ended {}
+    assert!(encoder.wait(20).success(), "{}", encoder.output());
+    let lines = video.versions.iter().flat_map(|list| list.lines());
+    let stills: BTreeSet<&str> = lines.filter(|line| line.contains("/still-")).collect();
+    // 1.23 s, and what else there is in its part.
+    assert!((3..=4).contains(&stills.len()), "{stills:?}");
+    assert_eq!(check_versions(&video.versions[..video.versions.len() - 1]), []);
+    for missing in ["still-x.m4s", "still-01.m4s"] {
+        let path = format!("/{uid}/media/{uid}/video.cmaf/{missing}");
+        assert_eq!(server.get(&path).status, 404, "{missing}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use media::date::date_time;
+use media::fmp4::empty_fragment;
 
 use crate::grid::Grid;
 use crate::index::{Index, Rendition, Segment};
@@ -226,17 +227,60 @@ pub(super) struct SegmentTags {
     pub(super) part_target_ms: Option<u32>,
 }
 
-/// The durations of a segment's parts. A gap has none of its own: it is divided so that none is longer
-/// than the part target and all but the last are as long (§4.4.4.9).
-fn parts(segment: &Segment, target_ms: u32) -> Vec<(u32, bool)> {
-    if !segment.info.gap {
-        return segment.parts.iter().map(|p| (p.duration, p.independent)).collect();
+/// A line of a segment's parts, by the order of which they are counted (`_HLS_part`, LAST-PART).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Line {
+    duration: u64,
+    independent: bool,
+    of: LineOf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineOf {
+    /// The object with this number, also where it is of a gap.
+    Part(u64),
+    /// A time from here on in which a picture stands that came before: no frame begins in it.
+    Still(u64),
+}
+
+/// What is listed of a segment's parts. None is longer than the part target (§4.4.4.9): a gap, which has no parts of its own, is
+/// divided; and so is the time of a part whose last picture stands for longer than that. All of that part is loaded with the first
+/// of its lines, and the others bring nothing new.
+fn lines(segment: &Segment, target_ms: u32) -> Vec<Line> {
+    let most = (u64::from(target_ms) * u64::from(segment.info.timescale) / 1000).max(1);
+    let mut lines = Vec::with_capacity(segment.parts.len());
+    let mut at = segment.info.start;
+    for (number, part) in (0..).zip(&segment.parts) {
+        let whole = u64::from(part.duration);
+        let mut from = 0;
+        for duration in divided(whole, most) {
+            let of = match from {
+                _ if segment.info.gap => LineOf::Part(lines.len() as u64),
+                0 => LineOf::Part(number),
+                _ => LineOf::Still(at.saturating_add(from)),
+            };
+            let independent = segment.info.gap || (part.independent && from == 0);
+            lines.push(Line { duration, independent, of });
+            from += duration;
+        }
+        at = at.saturating_add(whole);
     }
-    let whole = segment.duration();
-    let each = (u64::from(target_ms) * u64::from(segment.info.timescale) / 1000).max(1);
-    let each = each.max(whole.div_ceil(SEGMENT_PARTS as u64));
-    let durations = (0..whole.div_ceil(each)).map(|i| each.min(whole - i * each));
-    durations.map(|duration| (u32::try_from(duration).unwrap_or(u32::MAX), true)).collect()
+    lines
+}
+
+/// So long a time in pieces of which none is longer than `most`: of one length if that is nearly as long (§4.4.4.9 wants 85 %), else
+/// all but the last one are as long as they may be.
+fn divided(whole: u64, most: u64) -> impl Iterator<Item = u64> {
+    let most = most.max(whole.div_ceil(SEGMENT_PARTS as u64)).max(1);
+    let count = whole.div_ceil(most).max(1);
+    let even = whole.div_ceil(count);
+    let each = if even * 100 >= most * 86 { even } else { most };
+    (0..count).map(move |i| each.min(whole.saturating_sub(i * each)))
+}
+
+/// How many parts playlists list of a segment, which is how `_HLS_part` counts.
+pub(crate) fn listed_parts(segment: &Segment, target_ms: u32) -> u64 {
+    lines(segment, target_ms).len() as u64
 }
 
 pub(super) fn write_segment(
@@ -258,11 +302,14 @@ pub(super) fn write_segment(
     // a playlist's lines do not change when older ones leave the window.
     let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(info.wall_clock_ms));
     if let Some(target_ms) = tags.part_target_ms {
-        for (i, (duration, independent)) in parts(segment, target_ms).into_iter().enumerate() {
-            let independent = if independent { ",INDEPENDENT=YES" } else { "" };
+        for line in lines(segment, target_ms) {
+            let independent = if line.independent { ",INDEPENDENT=YES" } else { "" };
             let gap = if info.gap { ",GAP=YES" } else { "" };
-            let duration = segment.seconds(u64::from(duration));
-            let file = part_file(info.epoch, segment.number, i as u64);
+            let duration = segment.seconds(line.duration);
+            let file = match line.of {
+                LineOf::Part(part) => part_file(info.epoch, segment.number, part),
+                LineOf::Still(at) => still_file(at),
+            };
             let _ = writeln!(
                 out,
                 "#EXT-X-PART:DURATION={duration:.5},URI=\"{folder}/{file}\"{independent}{gap}"
@@ -305,7 +352,7 @@ fn rendition_reports(out: &mut String, index: &Index, names: Names<'_>) {
 fn rendition_report(out: &mut String, name: &str, r: &Rendition) {
     let Some(newest) = r.segments.back() else { return };
     let _ = write!(out, "#EXT-X-RENDITION-REPORT:URI=\"{name}.m3u8\",LAST-MSN={}", newest.number);
-    match newest.parts.len() {
+    match listed_parts(newest, r.part_target_ms) {
         0 => out.push('\n'),
         parts => {
             let _ = writeln!(out, ",LAST-PART={}", parts - 1);
@@ -331,9 +378,23 @@ fn part_file(epoch: u64, number: u64, part: u64) -> String {
     format!("{epoch}-{number}.{part}.m4s")
 }
 
+/// A part without a frame, which begins at this decode time.
+fn still_file(at: u64) -> String {
+    format!("still-{at}.m4s")
+}
+
+/// The file behind such a name, as playlists write it; none if it is no such name.
+pub fn still_of_file(name: &str) -> Option<Vec<u8>> {
+    let at = name.strip_prefix("still-")?.strip_suffix(".m4s")?;
+    let plain = at.bytes().all(|b| b.is_ascii_digit()) && (at == "0" || !at.starts_with('0'));
+    at.parse().ok().filter(|_| plain).map(empty_fragment)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties;
+    use crate::reload::{Decision, Directives, decide};
     use crate::testing::{index_of, lasting, two_renditions};
 
     const LIVE: MediaOptions =
@@ -539,11 +600,74 @@ mod tests {
         };
         assert_eq!(parts, [part(0), part(1)]);
         assert_eq!(text.matches("#EXT-X-GAP").count(), 1, "{text}");
-        // A part target that does not divide it: only the last one is shorter.
+        // A part target that does not divide it: in even pieces, or else only the last one is shorter.
         let segment = index.rendition("video").unwrap().segment(12).unwrap();
-        let durations = |ms| super::parts(segment, ms).iter().map(|p| p.0).collect::<Vec<_>>();
-        assert_eq!(durations(334), [30_060, 30_060, 30_060, 30_060, 30_060, 29_700]);
+        let durations = |ms| lines(segment, ms).iter().map(|l| l.duration).collect::<Vec<_>>();
+        assert_eq!(durations(334), [30_000; 6]);
+        assert_eq!(durations(1_500), [135_000, 45_000]);
         assert_eq!(durations(0).len(), SEGMENT_PARTS, "bounded");
+    }
+
+    /// A part whose last picture stands is listed in pieces that keep the part target, and parts are counted so everywhere.
+    #[test]
+    fn a_picture_that_stands_is_listed_by_the_part_target() {
+        let mut index = Index::new();
+        let part = |duration, last| properties::Part {
+            duration,
+            independent: duration == 30_000,
+            last,
+            target_ms: 334,
+            target_duration: Some(2),
+            key_bytes: None,
+        };
+        let mut add = |group, object, part: properties::Part| {
+            let begins = (object == 0).then(|| crate::testing::segment(group));
+            let at = spine::Location { group, object };
+            index.add("video", at, &part, begins, 10).unwrap();
+        };
+        add(10, 0, part(30_000, false));
+        add(10, 1, part(120_000, false));
+        add(10, 2, part(30_001, true));
+        add(11, 0, part(30_000, false));
+        add(11, 1, part(70_000, false));
+        let text = render_media(&index, "video", "m", LIVE).unwrap();
+        let start = index.rendition("video").unwrap().segment(10).unwrap().info.start;
+        let next = index.rendition("video").unwrap().segment(11).unwrap().info.start;
+        let still = |duration: &str, at: u64| format!("{duration} m/video/still-{at}.m4s");
+        let parts: Vec<String> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("#EXT-X-PART:DURATION="))
+            .map(|l| {
+                let (duration, uri) = l.split_once(",URI=\"").unwrap();
+                assert_eq!(l.contains("INDEPENDENT"), uri.contains(".0.m4s"), "{l}");
+                format!("{duration} {}", uri.split_once('"').unwrap().0)
+            })
+            .collect();
+        let expect = [
+            "0.33333 m/video/3-10.0.m4s".to_owned(),
+            "0.33333 m/video/3-10.1.m4s".to_owned(),
+            still("0.33333", start + 60_000),
+            still("0.33333", start + 90_000),
+            still("0.33333", start + 120_000),
+            "0.33334 m/video/3-10.2.m4s".to_owned(),
+            "0.33333 m/video/3-11.0.m4s".to_owned(),
+            "0.33400 m/video/3-11.1.m4s".to_owned(),
+            still("0.33400", next + 30_000 + 30_060),
+            still("0.10978", next + 30_000 + 60_120),
+        ];
+        assert_eq!(parts[..8], expect[..8]);
+        assert_eq!(parts[8..], expect[8..]);
+        assert!(text.contains("URI=\"m/video/3-11.2.m4s\"\n"), "the hint is the next file: {text}");
+        let ready = |part| {
+            let asked = Directives { msn: Some(11), part: Some(part), skip: false };
+            decide(&index, "video", &asked) == Decision::Ready
+        };
+        assert!(ready(3) && !ready(4));
+        let file = still_of_file("still-90000.m4s").unwrap();
+        assert!(media::fmp4::is_empty_fragment(&file));
+        for none in ["still-.m4s", "still-090.m4s", "still-+1.m4s", "still-1.mp4", "10-1.0.m4s"] {
+            assert_eq!(still_of_file(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -10,11 +10,11 @@ mod variants;
 
 pub use captions::{clock, render_captions};
 pub use iframes::render_iframes;
-pub(crate) use media::init_file;
 pub use media::{
     Levels, MediaOptions, Names, Reach, level_folder, level_of_folder, render_media,
-    render_media_as,
+    render_media_as, still_of_file,
 };
+pub(crate) use media::{init_file, listed_parts};
 pub use multivariant::{ROOM_LIVE, Variant, VariantKind, nearest, render_multivariant};
 pub use parse::{
     MediaPlaylist, MediaRendition, Multivariant, ParseError, Playlist, PlaylistPart,
