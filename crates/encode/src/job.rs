@@ -10,7 +10,7 @@ use media::fmp4::init_segment;
 use media::mp4::{self, Event, Reader};
 use package::{Recut, RecutError};
 
-use crate::coded::{Coded, Frames, decodable_from};
+use crate::coded::{Coded, Frames, decodable_from, is_behind, shown_from};
 use crate::hardware::Coder;
 use crate::ladder::{Level, Pace, codec_of};
 use crate::made::Made;
@@ -206,6 +206,7 @@ impl Job<'_> {
             reached: i64::MIN,
             pace: pace_of(self.init, &first)?,
             begun: false,
+            lasts: 0,
             anew_at: Vec::new(),
         };
         let decodes = self.counters.decodes.fetch_add(1, Ordering::Relaxed);
@@ -284,6 +285,15 @@ fn pace_of(init: &Bytes, first: &OriginalPart) -> Result<Option<Pace>, JobError>
     Ok(Pace::of(frames.iter().map(|frame| frame.duration)))
 }
 
+/// A part of the original, read.
+struct Part {
+    /// The number of the part behind it.
+    index: usize,
+    duration: u32,
+    last: bool,
+    frames: Vec<Coded>,
+}
+
 struct Feed<'a> {
     job: &'a Job<'a>,
     to: &'a mut To,
@@ -293,6 +303,8 @@ struct Feed<'a> {
     reached: i64,
     pace: Option<Pace>,
     begun: bool,
+    /// How long the segment's parts so far last.
+    lasts: i64,
     /// Where parts begin from which on nothing refers to what is before.
     anew_at: Vec<i64>,
 }
@@ -307,46 +319,45 @@ impl Feed<'_> {
             self.look_back().await?;
         }
         let number = self.job.number;
-        let mut part = first;
-        let (mut shown_from, mut open, mut border) = (None, false, 0);
+        let (mut next, mut from, mut open) = (Some(first), None, false);
+        // Parts that wait until it is known where the segment begins, which the first one may not tell.
+        let mut waiting: Vec<Part> = Vec::new();
         for index in 1.. {
-            let frames = self.frames.of(&part)?;
-            let from = match (shown_from, frames.first()) {
-                (Some(from), _) => from,
-                (None, Some(frame)) => {
-                    self.begin(frame).await?;
-                    let from = self.shown_from(&frames, frame, segment.independent);
-                    self.begin_recuts(from);
-                    border = from;
-                    *shown_from.insert(from)
+            let whole = match next {
+                Some(part) => {
+                    let (duration, last) = (part.duration, part.last);
+                    let frames = self.frames.of(&part)?;
+                    if let Some(frame) = frames.first() {
+                        self.begin(frame).await?;
+                    }
+                    waiting.push(Part { index, duration, last, frames });
+                    last
                 }
-                (None, None) => return Err(JobError::NoOriginal),
+                None => true,
             };
-            let (duration, last) = (part.duration, part.last);
-            self.shared
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .each(|recut| recut.part(duration, last))?;
-            border += i64::from(duration);
-            if self.job.anew.contains(&index) {
-                self.anew_at.push(border);
+            if from.is_none() {
+                let frames = || waiting.iter().flat_map(|part| &part.frames);
+                from = shown_from(frames(), self.reached, segment.independent, whole);
+                if let Some(from) = from {
+                    self.begin_recuts(from);
+                }
             }
-            for (i, frame) in frames.iter().enumerate() {
-                let shown = frame.present >= from;
-                open |= !shown;
-                self.reached = self.reached.max(frame.present);
-                // Groups begin where a part does, so that lists are right which say that it is independent.
-                let begins = (i == 0 && frame.sync) || self.is_anew(frame);
-                self.send(frame, shown, begins).await?;
+            match from {
+                Some(from) => {
+                    for part in waiting.drain(..) {
+                        open |= self.part(part, from).await?;
+                    }
+                }
+                None if whole => return Err(JobError::NoOriginal),
+                None => {}
             }
-            if last {
+            if whole {
                 break;
             }
-            part = match self.job.original.part(number, index).await? {
-                Some(part) => part,
-                None if ends_before(self.job.original, number, index) => break,
-                None => return Err(JobError::NoOriginal),
-            };
+            next = self.job.original.part(number, index).await?;
+            if next.is_none() && !ends_before(self.job.original, number, index) {
+                return Err(JobError::NoOriginal);
+            }
         }
         // Who had such pictures will have them again; else it is not worth waiting for the next segment.
         if open || self.job.original.segment(number + 1).is_some() {
@@ -356,6 +367,29 @@ impl Feed<'_> {
         Ok(())
     }
 
+    /// A part of which the pictures are shown from here on. Whether any are shown before.
+    async fn part(&mut self, part: Part, from: i64) -> Result<bool, JobError> {
+        let Part { index, duration, last, frames } = part;
+        self.shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .each(|recut| recut.part(duration, last))?;
+        self.lasts += i64::from(duration);
+        if self.job.anew.contains(&index) {
+            self.anew_at.push(from + self.lasts);
+        }
+        let mut open = false;
+        for (i, frame) in frames.iter().enumerate() {
+            let shown = frame.present >= from;
+            open |= !shown;
+            self.reached = self.reached.max(frame.present);
+            // Groups begin where a part does, so that lists are right which say that it is independent.
+            let begins = (i == 0 && frame.sync) || self.is_anew(frame);
+            self.send(frame, shown, begins).await?;
+        }
+        Ok(open)
+    }
+
     /// Whether a part may begin with this picture that goes on with what another encoder has begun. At a variable rate a border
     /// may shift by a frame.
     fn is_anew(&self, frame: &Coded) -> bool {
@@ -363,19 +397,8 @@ impl Feed<'_> {
         self.anew_at.iter().any(near)
     }
 
-    /// Where the pictures of a segment begin, from the frames of its first part and what came before them.
-    fn shown_from(&self, frames: &[Coded], first: &Coded, independent: bool) -> i64 {
-        if independent {
-            return first.present;
-        }
-        // What is behind all pictures of the frames before. At the end of a broadcast there may be no such one: then the
-        // last one is left to it.
-        let behind = frames.iter().map(|f| f.present).filter(|present| *present > self.reached);
-        let last = || frames.iter().map(|f| f.present).max().unwrap_or(first.present);
-        behind.min().unwrap_or_else(last)
-    }
-
-    /// Pictures that are shown in this segment and coded at the head of the next (an open group of pictures).
+    /// Pictures that are shown in this segment and coded at the head of the next: of an open group of pictures, or of any that the
+    /// border of a segment without a key frame goes through.
     async fn leading_of_next(&mut self) -> Result<(), JobError> {
         let (original, number) = (self.job.original, self.job.number);
         // At the end of a broadcast there is none, and what there is is all there is.
@@ -388,9 +411,25 @@ impl Feed<'_> {
         let Some(next) = next.filter(|next| this.is_some_and(|this| this.init == next.init)) else {
             return Ok(());
         };
-        let frames = self.frames.of(&part)?;
-        let Some(first) = frames.first() else { return Ok(()) };
-        let until = self.shown_from(&frames, first, next.independent);
+        let (mut frames, mut part) = (Vec::new(), Some(part));
+        // As many of its parts as may have one.
+        for index in 1.. {
+            let Some(read) = part else { break };
+            let last = read.last;
+            frames.extend(self.frames.of(&read)?);
+            if last
+                || shown_from(&frames, self.reached, next.independent, false)
+                    .is_some_and(|until| is_behind(&frames, until))
+            {
+                break;
+            }
+            part = original.part(number + 1, index).await?;
+            if part.is_none() && !ends_before(original, number + 1, index) {
+                return Err(JobError::NoOriginal);
+            }
+        }
+        let until = shown_from(&frames, self.reached, next.independent, true);
+        let Some(until) = until else { return Ok(()) };
         let Some(last) = frames.iter().rposition(|f| f.present < until) else { return Ok(()) };
         for frame in &frames[..=last] {
             self.send(frame, frame.present < until, false).await?;

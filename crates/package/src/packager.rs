@@ -339,6 +339,7 @@ impl Packager {
         if self.is_overtaken(track, &frame) {
             return self.follow_late(track, frame, out);
         }
+        self.end_before_held(track, &frame, out);
         self.pass_hole(track, &frame);
         let target = self.target_duration();
         let passed = self.unreached(track).next().is_some();
@@ -355,8 +356,9 @@ impl Packager {
         }
         let Some(t) = self.tracks.get_mut(track) else { return };
         let part_ns = t.rendition.part_ns();
+        let lasted = t.held.as_ref().map(|held| lasts_until(held, &frame));
         // One that is shown again is a part by itself, and says nothing of groups of pictures.
-        let part_border = again || t.held.is_some() && t.rendition.ends_part();
+        let part_border = again || lasted.is_some_and(|lasted| t.rendition.ends_part(lasted));
         let Some(cutter) = &mut self.cutter else { return };
         let breaks = frame.discontinuity && !first;
         let (sync, asked) = (frame.sync, frame.asked);
@@ -478,12 +480,13 @@ impl Packager {
     /// Gives the held frame of a track its duration and hands it on. `ends`: its segment ends with it.
     fn emit_held(&mut self, track: usize, next: Option<&Frame>, ends: bool, out: &mut Outputs) {
         let target = self.target_duration();
+        let cutter = self.cutter.as_ref().filter(|_| self.main == Some(track));
         let Some(t) = self.tracks.get_mut(track) else { return };
         let Some(mut frame) = t.held.take() else { return };
         let again = std::mem::take(&mut t.standing.held);
         let mut hole = false;
         if let Some(next) = next.filter(|n| !n.discontinuity || !ends) {
-            let duration = u32::try_from(next.decode - frame.decode).unwrap_or(frame.duration);
+            let duration = lasts_until(&frame, next);
             // Inside a part a frame's place is the sum of the durations before it.
             let bridged = ticks_to_ns(i64::from(duration), t.rendition.timescale()) <= BRIDGED_NS;
             hole = !bridged && (next.discontinuity || !t.video);
@@ -493,8 +496,14 @@ impl Packager {
         }
         frame.duration = frame.duration.max(1);
         let part = self.rules.part;
+        // The frame behind it may last so long that the segment has to end here.
+        let ns = |ticks: i64| ticks_to_ns(ticks, t.rendition.timescale());
+        let longer = LEAD_IN_NS.max(ns(frame.duration.into()).saturating_mul(2));
+        let until_ns =
+            ns(frame.decode.saturating_add(frame.duration.into())).saturating_add(longer);
+        let open = !again && next.is_some() && cutter.is_some_and(|c| c.too_long_with(until_ns));
         tagged(track, out, |out| {
-            t.rendition.push(frame, ends, part, target, out);
+            t.rendition.push(frame, Some(ends).filter(|ends| *ends || !open), part, target, out);
             // One that is shown again fills its part, unless what comes has it end sooner.
             if hole || (again && t.rendition.is_full()) {
                 t.rendition.flush(false, target, out);
@@ -598,7 +607,7 @@ impl Packager {
         let t = self.tracks.get(track)?;
         let (frame, timescale) = (t.waiting.front()?, t.rendition.timescale());
         let (decode_ns, part_ns) = (ticks_to_ns(frame.decode, timescale), t.rendition.part_ns());
-        let part_border = t.held.is_some() && t.rendition.ends_part();
+        let part_border = t.held.as_ref().is_some_and(|held| t.rendition.ends_part(held.duration));
         let (sync, asked, beside, breaks) = (true, false, true, false);
         let frame = MainFrame { decode_ns, sync, asked, beside, breaks, part_border, part_ns };
         self.cutter.as_mut()?.frame(frame)?;
@@ -750,6 +759,11 @@ const BRIDGED_NS: i64 = 150_000_000;
 
 /// Cuts that are kept for tracks that are late or lag: a minute of 2 s segments.
 const CUTS_MAX: usize = 32;
+
+/// How long a frame lasts, with the next one.
+fn lasts_until(held: &Frame, next: &Frame) -> u32 {
+    u32::try_from(next.decode.saturating_sub(held.decode)).unwrap_or(held.duration)
+}
 
 fn tagged(track: usize, out: &mut Outputs, f: impl FnOnce(&mut Vec<Output>)) {
     let mut own = Vec::new();

@@ -190,11 +190,17 @@ impl Rendition {
         self.carried = 0;
     }
 
-    /// Adds a frame with its final duration. `last`: the segment ends with it.
+    /// Whether there is anything of the part that is being made.
+    pub(crate) fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
+    /// Adds a frame with its final duration. `last`: the segment ends with it; none: that is only known with the next one, and
+    /// a part that is full waits for it.
     pub(crate) fn push(
         &mut self,
         frame: Frame,
-        last: bool,
+        last: Option<bool>,
         part_target: std::time::Duration,
         target_duration: Option<u32>,
         out: &mut Vec<Output>,
@@ -214,7 +220,8 @@ impl Rendition {
             self.flush(false, target_duration, out);
         }
         self.frames.push(frame);
-        if last || size.is_full(self.frames.len(), self.lasts_with(0)) {
+        let full = size.is_full(self.frames.len(), self.lasts_with(0));
+        if let Some(last) = last.filter(|last| full || *last) {
             self.flush(last, target_duration, out);
         }
     }
@@ -237,9 +244,15 @@ impl Rendition {
         self.part.is_some_and(|size| self.lasts_with(0) >= u64::from(size.duration))
     }
 
-    /// Whether the part that is being made is full with one more frame.
-    pub(crate) fn ends_part(&self) -> bool {
-        self.part.is_some_and(|size| self.frames.len() + 1 >= size.frames)
+    /// Whether the part that is being made is full with one more frame of this duration: by frames, or as another one like it
+    /// would be too much, where frames are longer than the first one said.
+    pub(crate) fn ends_part(&self, more: u32) -> bool {
+        let lasts = self.lasts_with(more);
+        let with_another = lasts.saturating_add(more.into());
+        self.part.is_some_and(|size| {
+            let followed = lasts >= size.least.into() && with_another > size.duration.into();
+            size.is_full(self.frames.len() + 1, lasts) || followed
+        })
     }
 
     /// Ends the part that is being made, if there is any of it.
@@ -398,7 +411,7 @@ mod tests {
                 payload: Vec::new(),
             };
             decode += i64::from(duration);
-            rendition.push(frame, last, third, Some(2), &mut out);
+            rendition.push(frame, Some(last), third, Some(2), &mut out);
         }
         rendition.flush(true, Some(2), &mut out);
         let parts: Vec<(u64, i64, u32)> = out

@@ -372,8 +372,8 @@ fn pictures_with_any_short_holes_break_no_rule() {
                 hole
             })
             .collect();
-        let (group, b_frames) = ([30, 60][seed as usize % 2], seed % 3 == 0);
-        let sample_rate = Some(48_000);
+        let (group, b_frames) = ([30, 60, 0x1000][seed as usize % 3], seed % 2 == 0);
+        let sample_rate = Some(48_000).filter(|_| seed % 8 > 2);
         let show = Show { seconds: 24.0, group, b_frames, sample_rate, ..Show::default() };
         let mut frames = show.frames();
         let lacks = |f: &Sent| !f.sync && holes.iter().any(|(a, b)| (*a..*b).contains(&f.truth));
@@ -402,6 +402,48 @@ fn pictures_with_any_short_holes_break_no_rule() {
         let [pictures, sound] = lasts;
         let alike = (pictures - sound).abs() < 0.56 || sample_rate.is_none();
         assert!(alike, "{seed}: {pictures} {sound} {holes:?}");
+    }
+}
+
+/// An encoder that does not say its rate, sends 30 frames a second for a second, then fewer or more, or as a phone does, and no key
+/// frame but the first: segments end in time, and parts too.
+#[test]
+fn segments_without_key_frames_end_at_any_rate() {
+    for slower in [0.5, 0.93, 1.2, 1.25, 1.5, 2.0, 2.7, 3.0, 3.7, 4.3, 6.0, 9.0] {
+        for (phone, b_frames, sample_rate) in [
+            (false, true, Some(48_000)),
+            (false, false, None),
+            (true, true, Some(44_100)),
+            (true, false, None),
+        ] {
+            let name = format!("{slower} {phone} {b_frames} {sample_rate:?}");
+            let rate = Some(if phone { 0.0 } else { 30.0 });
+            let (seconds, group) = (30.0 / slower + 1.0, 0x1000);
+            let pictures = Show { rate, seconds, b_frames, group, sample_rate: None };
+            let mut frames = pictures.frames();
+            let later = |ms: i64| {
+                if ms > 1_000 { 1_000 + ((ms - 1_000) as f64 * slower) as i64 } else { ms }
+            };
+            for frame in &mut frames {
+                let shown = frame.timestamp + i64::from(frame.composition);
+                frame.composition = (later(shown) - later(frame.timestamp)) as i32;
+                frame.timestamp = later(frame.timestamp);
+                frame.truth = frame.timestamp as f64 / 1_000.0;
+            }
+            frames.extend(Show { rate: None, sample_rate, seconds: 31.0, ..pictures }.frames());
+            frames.sort_by(|a, b| a.truth.total_cmp(&b.truth));
+            let (mut studio, mut versions) = (Studio::new(), Vec::new());
+            studio.send(&frames, |index| {
+                if index.playable() {
+                    versions.push(render_media(index, TRACKS[0], "../media/V", LIVE).unwrap());
+                }
+            });
+            studio.end();
+            versions.push(render_media(&studio.index, TRACKS[0], "../media/V", LIVE).unwrap());
+            assert_eq!(check_versions(&versions).first(), None, "{name}");
+            let segments = studio.index.rendition(TRACKS[0]).unwrap().segments.len();
+            assert!((6..20).contains(&segments), "{name}: {segments}");
+        }
     }
 }
 

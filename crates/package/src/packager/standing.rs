@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::silence::Reached;
-use super::{Outputs, Packager, Track, nanos};
+use super::{Outputs, Packager, Track, nanos, tagged};
 use crate::limits::{CUT_WAIT, LATE_MAX, PICTURE_WAIT, SOUND_WAIT};
 use crate::rendition::{Frame, ticks_to_ns};
 
@@ -49,6 +49,30 @@ impl Packager {
             return;
         };
         self.stand_until(main, until_ns.unwrap_or(heard_ns), true, out);
+    }
+
+    /// The newest frame of the main track lasts to the next one, and its segment would be too long with it: that ends before it.
+    pub(super) fn end_before_held(&mut self, track: usize, next: &Frame, out: &mut Outputs) {
+        let target = self.target_duration();
+        if next.discontinuity || self.break_pending || self.unreached(track).next().is_some() {
+            return;
+        }
+        let Some(t) = self.tracks.get_mut(track) else { return };
+        let (Some(held), Some(cutter)) = (&t.held, &mut self.cutter) else { return };
+        let timescale = t.rendition.timescale();
+        let [held_ns, next_ns] = [held.decode, next.decode].map(|at| ticks_to_ns(at, timescale));
+        // What is out already can't be the last part.
+        let open = t.rendition.has_frames() && !t.standing.held && !t.stalled;
+        if !open || !cutter.begin_for(held_ns, next_ns) {
+            return;
+        }
+        let Some(held) = t.held.take() else { return };
+        tagged(track, out, |out| t.rendition.flush(true, target, out));
+        self.findings.segments_without_key_frame += u64::from(!held.sync);
+        self.begin_segment(track, &held);
+        if let Some(t) = self.tracks.get_mut(track) {
+            t.held = Some(held);
+        }
     }
 
     pub(super) fn note_alone(&mut self, track: usize, frame: &Frame) {

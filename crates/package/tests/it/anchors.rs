@@ -445,7 +445,7 @@ fn in_a_cache_that_is_full_nothing_is_lost_to_a_packager_less_than_a_group_late(
 /// Of B-frames a segment that begins without a key frame has one first that is shown third.
 #[test]
 fn dates_go_on_with_durations_wherever_segments_begin() {
-    for (rate, group) in [(30.0, 0x1000), (30_000.0 / 1001.0, 0x1000), (30.0, 48)] {
+    for (rate, group) in [(30.0, 0x1000), (25.0, 0x1000), (30_000.0 / 1001.0, 0x1000), (30.0, 48)] {
         let mut show = Show { group, b_frames: true, seconds: 60.0, ..Show::default() };
         show.rate = Some(rate);
         let mut studio = Studio::new();
