@@ -1,12 +1,13 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 import { budget } from './budget.ts';
+import { compressed } from './compressed.ts';
 
 /** What the player may cost a visitor before the first byte of media, hls.js apart. */
 const PLAYER_KB_MAX = 60;
 
 export default defineConfig({
-  plugins: [svelte(), budget('embed.html', PLAYER_KB_MAX, ['hls-engine'])],
+  plugins: [svelte(), budget('embed.html', PLAYER_KB_MAX, ['hls-engine']), compressed()],
   base: '/',
   appType: 'mpa',
   build: {

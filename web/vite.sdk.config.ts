@@ -1,7 +1,9 @@
 /** `/embed/sdk.latest.js`: one classic script with a name that stays. */
 import { defineConfig } from 'vite';
+import { compressed } from './compressed.ts';
 
 export default defineConfig({
+  plugins: [compressed()],
   build: {
     outDir: 'dist/embed',
     target: 'es2022',

@@ -525,6 +525,37 @@ scenario('phone-choices', async ({ host, page, open, until, narrow, settled, sho
   check('phone menu: every control is on the screen', cut.length === 0, cut);
 }, { viewport: { width: 390, height: 220 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
 
+/** As somebody's page has it beside its text, and as the narrowest phones have it. */
+scenario('small-frame', async ({ host, page, open, until, settled, shot, shadow }) => {
+  const outside = () => page.evaluate(() => {
+    const all = [...document.querySelector('airwave-player').shadowRoot.querySelectorAll('.row > *, .loudness > *, .notice .title, .notice button')];
+    const isOut = ({ top, left, right, bottom }) => top < 0 || left < 0 || right > innerWidth || bottom > innerHeight;
+    return all.filter((one) => one.checkVisibility() && isOut(one.getBoundingClientRect())).map((one) => one.dataset.part ?? one.className);
+  });
+  const sizes = [[320, 180], [240, 135]];
+  for (const [width, height] of sizes) {
+    await page.setViewportSize({ width, height });
+    await open(`/${'0'.repeat(32)}/iframe`);
+    await until(() => document.querySelector('airwave-player').shadowRoot.querySelector('.notice.error button')?.checkVisibility());
+    await settled();
+    await shot(`small-${width}-refused`);
+    check(`small frame, ${width} x ${height}: what is wrong, and what to do, is on it`, (await outside()).length === 0, await outside());
+  }
+  await host.goLive({ size: SIZE, ladder: true });
+  for (const [width, height] of sizes) {
+    await page.setViewportSize({ width, height });
+    await open(`/${INPUT}/iframe?autoplay=true&muted=true`);
+    await until(playing);
+    // "Jump to live" stands beside the others then.
+    await page.evaluate(() => document.querySelector('airwave-player').pause());
+    await until(() => !document.querySelector('airwave-player').shadowRoot.querySelector('[data-part="jump"]').hidden);
+    await settled();
+    await shot(`small-${width}-live`);
+    const shown = await Promise.all(['play', 'settings', 'fullscreen'].map((part) => shadow(`[data-part="${part}"]`).isVisible()));
+    check(`small frame, ${width} x ${height}: the controls are on it`, (await outside()).length === 0 && shown.every(Boolean), { outside: await outside(), shown });
+  }
+}, { expectErrors: true, viewport: { width: 320, height: 180 }, hasTouch: true, isMobile: true });
+
 scenario('embed', async ({ host, ...tools }) => {
   await host.goLive({ size: SIZE });
   await steeredFromOutside({ check, ...tools }, { server: host.url, id: INPUT, sizes: [[640, 360]], end: () => host.end() });

@@ -70,7 +70,7 @@ pub fn request(text: &str) {
     if let Some((epoch, number)) = key_picture(name) {
         assert_eq!(format!("{epoch}-{number}.key.m4s"), name, "one name for each file");
     }
-    let _ = pages::asset(name);
+    let _ = pages::asset(name, &HeaderMap::new());
     let query = uri.query().unwrap_or_default();
     package::fuzzing::query(query);
     clip_of(query);

@@ -171,12 +171,12 @@ pub fn table() -> Vec<Row> {
     routes().into_iter().map(row).collect()
 }
 
-async fn asset(Path(file): Path<String>) -> Response {
-    pages::asset(&format!("assets/{file}"))
+async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Response {
+    pages::asset(&format!("assets/{file}"), &headers)
 }
 
-async fn script(Path(file): Path<String>) -> Response {
-    pages::script(&format!("embed/{file}"))
+async fn script(Path(file): Path<String>, headers: HeaderMap) -> Response {
+    pages::script(&format!("embed/{file}"), &headers)
 }
 
 async fn live(State(site): State<Site>) -> Response {

@@ -1,7 +1,7 @@
 //! The pages, embedded when the program was built.
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 
@@ -101,26 +101,57 @@ fn html(
 }
 
 /// A file that pages load; its name has a hash of its content.
-pub(crate) fn asset(name: &str) -> Response {
-    match find(name) {
-        Some(bytes) => {
-            respond(kind(name), "public, max-age=31536000, immutable", POLICY, bytes.into())
-        }
-        None => crate::http::plain(StatusCode::NOT_FOUND, "no such file"),
-    }
+pub(crate) fn asset(name: &str, headers: &HeaderMap) -> Response {
+    let file = file(name, "public, max-age=31536000, immutable", headers);
+    file.unwrap_or_else(|| crate::http::plain(StatusCode::NOT_FOUND, "no such file"))
 }
 
 /// A script for pages of other origins.
-pub(crate) fn script(name: &str) -> Response {
-    let Some(bytes) = find(name) else {
+pub(crate) fn script(name: &str, headers: &HeaderMap) -> Response {
+    let Some(mut response) = file(name, SCRIPT_CACHE, headers) else {
         return crate::http::plain(StatusCode::NOT_FOUND, "no such file");
     };
-    let mut response = respond(kind(name), SCRIPT_CACHE, POLICY, bytes.into());
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     let anywhere = HeaderValue::from_static("cross-origin");
     headers.insert(HeaderName::from_static("cross-origin-resource-policy"), anywhere);
     response
+}
+
+/// What stands compressed beside a file (web/compressed.ts).
+const PACKED: &str = ".gz";
+
+/// A file, compressed if it is there so and whoever asks can read that.
+fn file(name: &str, cache: &'static str, headers: &HeaderMap) -> Option<Response> {
+    let whole = find(name).filter(|_| !name.ends_with(PACKED))?;
+    let packed = find(&format!("{name}{PACKED}"));
+    let sent = packed.filter(|_| reads_gzip(headers));
+    let mut response = respond(kind(name), cache, POLICY, sent.unwrap_or(whole).into());
+    let headers = response.headers_mut();
+    if packed.is_some() {
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    if sent.is_some() {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Some(response)
+}
+
+/// RFC 9110 §12.5.3: a coding is named, or all others are by `*`, and not with a weight of 0.
+fn reads_gzip(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut others = false;
+    for entry in fields.filter_map(|field| field.to_str().ok()).flat_map(|text| text.split(',')) {
+        let (coding, weight) = entry.split_once(';').unwrap_or((entry, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|q| q.trim().parse::<f32>().ok());
+        let wanted = weight.is_none_or(|q| q > 0.0);
+        match coding.trim() {
+            coding if coding.eq_ignore_ascii_case("gzip") => return wanted,
+            "*" => others = wanted,
+            _ => {}
+        }
+    }
+    others
 }
 
 /// Browsers ask for this one beside everything that is no page of ours, a playlist say.
@@ -163,6 +194,28 @@ fn respond(kind: &'static str, cache: &'static str, policy: &'static str, body: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_reads_gzip_says_so() {
+        for (fields, expect) in [
+            (&["gzip, deflate, br, zstd"][..], true),
+            (&["GZIP"], true),
+            (&["br;q=1.0, gzip;q=0.8, *;q=0.1"], true),
+            (&["br", "gzip; q=0.5"], true),
+            (&["*"], true),
+            (&[], false),
+            (&[""], false),
+            (&["identity"], false),
+            (&["br, deflate"], false),
+            (&["gzip;q=0"], false),
+            (&["*, gzip;q=0.000"], false),
+            (&["*;q=0"], false),
+            (&["gzipped, x;gzip"], false),
+        ] {
+            let field = |f: &&str| (header::ACCEPT_ENCODING, HeaderValue::from_str(f).unwrap());
+            assert_eq!(reads_gzip(&fields.iter().map(field).collect()), expect, "{fields:?}");
+        }
+    }
 
     #[test]
     fn the_head_is_put_where_the_page_marks_it() {

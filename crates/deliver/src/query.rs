@@ -6,13 +6,14 @@ use crate::share::percent_decoded;
 
 /// All that delivery reads of a query. A shared cache may leave everything else out of its keys, and should: players
 /// and pages add what they like.
-pub const PARAMETERS: [&str; 14] = [
+pub const PARAMETERS: [&str; 15] = [
     "_HLS_msn",
     "_HLS_part",
     "_HLS_skip",
     "clientBandwidthHint",
     "duration",
     "dvrEnabled",
+    "filename",
     "fit",
     "fps",
     "height",

@@ -233,6 +233,8 @@ fn check_refusals(server: &Server, uid: &str) {
         ("time=0&duration=61", 400, "at most 60 s"),
         ("time=0&duration=0", 400, "more than nothing"),
         ("time=0&duration=1&filename=../x", 400, "filename: letters"),
+        ("time=0&duration=1&filename=a&filename=b", 400, "filename: one value"),
+        ("time=0&duration=1&FileName=a", 400, "write it as filename"),
     ] {
         let answer = server.get(&format!("/{uid}/clip.mp4?{query}"));
         assert_eq!(

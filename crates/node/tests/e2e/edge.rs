@@ -18,6 +18,8 @@ use crate::access::{locked, sign_many, token};
 use crate::beside::size;
 use crate::hostile::connect_to;
 
+const CDN_PAGE: &str = include_str!("../../../../docs/cdn.md");
+
 /// Of each track, every player downloads so many in the gate; a part is a third of a second.
 const PARTS: usize = 9;
 
@@ -419,12 +421,15 @@ fn the_order_of_a_query_changes_nothing() {
 fn the_edge_keeps_apart_what_the_server_reads_of_a_query() {
     let of_pictures = ["duration", "fit", "fps", "height", "time", "width"];
     let of_both = ["duration", "time"];
+    // Clips and downloads, which pass through this one.
+    let of_files = ["filename"];
     for (folder, pictures) in [("manifest", false), ("thumbnails", true)] {
         let begin = format!("proxy_cache_key \"$airwave_id/{folder}/");
         let key = NGINX_CONF.lines().find(|l| l.contains(&begin)).unwrap();
         for parameter in deliver::PARAMETERS {
             let pair = format!("{parameter}=$arg_{parameter}");
-            let read = of_both.contains(&parameter) || of_pictures.contains(&parameter) == pictures;
+            let read = of_both.contains(&parameter)
+                || (of_pictures.contains(&parameter) == pictures && !of_files.contains(&parameter));
             assert_eq!(
                 key.contains(&pair),
                 read,
@@ -432,6 +437,13 @@ fn the_edge_keeps_apart_what_the_server_reads_of_a_query() {
             );
         }
     }
+    // What those are told who set up another one.
+    let listed: Vec<String> = deliver::PARAMETERS.iter().map(|p| format!("`{p}`")).collect();
+    let words = CDN_PAGE.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(&listed.join(", ")), "rule 3 of docs/cdn.md");
+    let fastly: Vec<String> = deliver::PARAMETERS.iter().map(|p| format!("\"{p}\"")).collect();
+    let between = " + querystring.filtersep() + ";
+    assert!(words.contains(&fastly.join(between)), "Fastly in docs/cdn.md");
 }
 
 /// What is sent, as it stands, to this address; all that is answered.

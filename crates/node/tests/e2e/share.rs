@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use testkit::{Child, Clip, ClipSpec, Response, Server, browser_script, skip, wait_until};
+use testkit::{Child, Clip, ClipSpec, Response, Server, browser_script, request, skip, wait_until};
 
 use crate::AIRWAVE;
 
@@ -45,6 +45,33 @@ fn the_script_is_for_every_origin() {
     assert!(script.text().contains("Stream"));
     for path in ["/embed/other.js", "/embed/..%2Findex.html", "/embed/%2e%2e"] {
         assert_eq!(server.get(path).status, 404, "{path}");
+    }
+}
+
+/// What the pages load, hls.js above all, is a third of its size on the way to a phone.
+#[test]
+fn what_pages_load_is_compressed_for_who_reads_that() {
+    let server = Server::start(AIRWAVE, &[]);
+    let page = server.get("/none/iframe").text();
+    let script = page.split('"').find(|a| a.starts_with("/assets/embed") && a.ends_with(".js"));
+    let script = script.unwrap_or_else(|| panic!("{page}")).to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    for path in [&script, "/embed/sdk.latest.js"] {
+        let get = |field: &[(&str, &str)]| request("GET", &server.url(path), field, b"");
+        let whole = get(&[]);
+        let packed = get(&[("accept-encoding", "gzip, deflate, br")]);
+        for answer in [&whole, &packed] {
+            assert_eq!((answer.status, &*answer.headers["vary"]), (200, "Accept-Encoding"));
+            assert_eq!(answer.headers["content-type"], "text/javascript; charset=utf-8");
+        }
+        assert!(!whole.headers.contains_key("content-encoding"));
+        assert_eq!(packed.headers["content-encoding"], "gzip");
+        assert!(packed.body.len() * 3 < whole.body.len() * 2, "{path}: {}", packed.body.len());
+        let file = folder.path().join("packed.gz");
+        std::fs::write(&file, &packed.body).unwrap();
+        let unpacked = Command::new("gzip").arg("-dc").arg(&file).output().unwrap();
+        assert!(unpacked.stdout == whole.body, "{path}");
+        assert_eq!(server.get(&format!("{path}.gz")).status, 404, "not by itself");
     }
 }
 
