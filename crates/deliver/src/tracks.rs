@@ -120,9 +120,9 @@ impl LevelTrack {
             self.until_wanted().await;
             // The broadcast is over: nobody comes any more, and nothing is made for nobody.
             if !self.subscribers.any {
-                return self.track.end(Close::Ended);
+                return self.over();
             }
-            let Some(number) = self.next().await else { return self.track.end(Close::Ended) };
+            let Some(number) = self.next().await else { return self.over() };
             match self.segment(number).await {
                 Ok(()) => self.failures = 0,
                 Err(Stop::Unwanted) => {}
@@ -138,6 +138,14 @@ impl LevelTrack {
                 }
             }
         }
+    }
+
+    /// All that there is of it can be fetched, whether or not it was made for somebody.
+    fn over(&self) {
+        if let Some(last) = reached(&self.shelf, &self.original) {
+            self.track.saw(last);
+        }
+        self.track.end(Close::Ended);
     }
 
     /// What becomes of a segment that failed: its group has a hole, and the next one follows.
