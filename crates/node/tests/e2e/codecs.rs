@@ -373,6 +373,40 @@ fn publish_without(clip: &Path, url: &str, times: u32, missing: &str) -> Child {
     Child::start(command.args(["-f", "flv", url]))
 }
 
+/// The second of two pictures of one connection stops after three seconds. Who watches it has its last key picture.
+#[test]
+fn a_second_picture_that_stops_stands_in_a_browser() {
+    if skip("codecs") || skip("browser") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let large = Track { name: "video2.cmaf", size: Some((640, 360)), ..picture(H264) };
+    let clip = clip(folder.path(), &[picture(H264), large, sound(AAC)]);
+    let server = Server::start(AIRWAVE, &["quic.listen=off"]);
+    let input = server.input();
+    let mut command = ffmpeg();
+    command.args(["-re", "-stream_loop", "20", "-i"]).arg(&clip);
+    command.args(["-map", "0", "-c", "copy", "-max_interleave_delta", "100000"]);
+    command.args(["-flush_packets", "1", "-bsf:v:1", r"noise=drop=gt(pts\,3000)"]);
+    let _encoder = Child::start(command.args(["-f", "flv", &input.rtmp]));
+    let video = server.wait_live(&input);
+    let mut list = Follower::new(server.url(&format!("/{video}/manifest/video2.cmaf.m3u8")));
+    wait_until("the second picture", 20, || {
+        (server.get(&format!("/{video}/manifest/video2.cmaf.m3u8")).status == 200).then_some(())
+    });
+    while list.segments.len() < 8 {
+        list.reload();
+    }
+    for (number, (segment, _)) in &list.segments {
+        assert!(!segment.gap && !segment.discontinuity, "{number}: {segment:?}");
+    }
+    // Three times a second it is shown again.
+    let path = format!("/{video}/manifest/video2.cmaf.m3u8?dvrEnabled=false");
+    let url = server.url(&path).to_string();
+    let played = play(&url, "hlsjs", 1, &["--settle", "0", "--frames", "20", "--no-tone"]);
+    assert_eq!(played.size(), (640, 360), "{}", played.0);
+}
+
 /// FLAC itself; of AC-3, which Chromium has no decoder of, the level in AAC.
 #[test]
 fn a_picture_goes_on_without_its_flac_or_ac3_in_a_browser() {

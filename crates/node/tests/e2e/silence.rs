@@ -133,3 +133,43 @@ fn sound_goes_on_without_its_pictures_in_a_browser() {
     let url = server.url(&format!("/{video}/manifest/video.m3u8")).to_string();
     play(&url, "hlsjs", 1, &["--frames", "340", "--settle", "0"]);
 }
+
+/// An encoder that has sent pictures for eight seconds comes back without them.
+#[test]
+fn sound_alone_of_who_comes_back_goes_on_in_a_browser() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &["quic.listen=off", "ingest.reconnect_s=60"]);
+    let input = server.input();
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("back", 60) };
+    let clip = Clip::make(&spec);
+    let sent = |seconds: &str, more: &[&str]| {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-re", "-t", seconds, "-i"]).arg(clip.path()).args(more);
+        Child::start(command.args(["-c", "copy", "-flush_packets", "1", "-f", "flv", &input.rtmp]))
+    };
+    let first = sent("60", &[]);
+    let video = server.wait_live(&input);
+    let path = format!("/{video}/manifest/video.cmaf.m3u8");
+    let newest = || {
+        let list = MediaPlaylist::parse(&server.get(&path).text()).ok()?;
+        list.segments.iter().rfind(|s| s.file.is_some() && !s.gap).map(|s| s.number)
+    };
+    let before = wait_until("pictures", 30, || newest().filter(|n| *n > 3));
+    // Without a goodbye.
+    drop(first);
+    let mut second = sent("40", &["-vn"]);
+    wait_until("pictures that stand", 40, || newest().filter(|n| *n > before + 4));
+    let text = server.get(&path).text();
+    assert_eq!(check(&text), [], "{text}");
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let more = ["--counter", "--source-width", "640", "--settle", "0", "--frames", "20"];
+    for player in ["hlsjs", "airwave"] {
+        let played = play(&url, player, 1, &more);
+        assert_eq!(played.size(), (640, 360), "{}", played.0);
+        assert!(played.0["tone"]["levelDb"].as_f64() > Some(-60.0), "{}", played.0);
+    }
+    second.terminate();
+    second.wait(20);
+}
