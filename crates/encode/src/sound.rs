@@ -184,10 +184,18 @@ impl SoundJob<'_> {
         for frame in before {
             send(to, frame).await?;
         }
+        // Where the part before ends: by its frames, and by what lists say, where its last frame may be in part the next one's.
+        let mut ended: Option<(i64, u64)> = None;
         for index in 1.. {
-            if let Some(first) = frames.first() {
-                let (at, duration) = (u64::try_from(first.decode).unwrap_or(0), part.duration);
+            if let Some((first, last)) = frames.first().zip(frames.last()) {
+                let at = match ended {
+                    Some((end, said)) if end == first.decode => said,
+                    _ => u64::try_from(first.decode).unwrap_or(0),
+                };
+                let duration = part.duration;
                 each(cuts, |cut| cut.part(at, duration, part.last))?;
+                let end = last.decode.saturating_add(last.duration.into());
+                ended = Some((end, at.saturating_add(duration.into())));
             }
             for frame in frames {
                 send(to, frame).await?;
