@@ -57,7 +57,11 @@ fn viewers_chat_their_owner_deletes_and_the_replay_has_the_rest() {
     );
 
     let path = |rest: &str| format!("/stream/{}/chat{rest}", input.uid);
-    let said = server.api("GET", &path(""), None).json();
+    // What is recorded is a moment behind what is shown.
+    let said = wait_until("the third message to be recorded", 20, || {
+        let said = server.api("GET", &path(""), None).json();
+        (!said["result"][2].is_null()).then_some(said)
+    });
     assert_eq!(said["result"][2]["name"], "peer", "{said}");
     assert_eq!(server.api("DELETE", &path("/2"), None).status, 200);
     assert_eq!(server.api("DELETE", &path("/2"), None).status, 404);
