@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use media::fmp4::is_empty_fragment;
+use package::hls::still_of_file;
 use record::File;
 
 use crate::clip::{filename, named, range};
@@ -69,6 +71,9 @@ pub fn request(text: &str) {
     }
     if let Some((epoch, number)) = key_picture(name) {
         assert_eq!(format!("{epoch}-{number}.key.m4s"), name, "one name for each file");
+    }
+    if let Some(still) = still_of_file(name) {
+        assert!(parse(name).is_none() && is_empty_fragment(&still), "{name}");
     }
     let _ = pages::asset(name, &HeaderMap::new());
     let query = uri.query().unwrap_or_default();

@@ -16,6 +16,7 @@ use encode::{
     Failed, Kind, Ladder, Level, LevelBits, Made, OriginalBits, Renditions, SOUND_LEVEL_CHANNELS,
     SoundCoding, TooLarge,
 };
+use futures_util::StreamExt;
 use media::catalog::{Catalog, CatalogTrack, Init, MediaDescription, TrackDescription};
 use media::codec::Config;
 use package::dash::LevelKind;
@@ -604,7 +605,8 @@ pub(crate) fn refused(failed: Failed) -> Response {
     }
 }
 
-/// The first part goes out while the rest is being made. If that fails the answer ends in an error, and nobody keeps it.
+/// The first part goes out while the rest is being made, of which all who ask share the bytes. If that fails the answer ends in an error,
+/// and nobody keeps it.
 fn as_it_is_made(
     made: Arc<Made>,
     (counters, waiter): (Arc<Counters>, Waiter),
@@ -615,17 +617,19 @@ fn as_it_is_made(
         async move {
             let part = part?;
             match parked(&counters, waiter, wait(&made, part)).await {
-                Ok(Ok(Some(pieces))) => Some((Ok(Bytes::from(pieces.concat())), Some(part + 1))),
+                Ok(Ok(Some(pieces))) => {
+                    Some((pieces.into_iter().map(Ok).collect(), Some(part + 1)))
+                }
                 Ok(Ok(None)) => None,
-                Ok(Err(failed)) => Some((Err(io::Error::other(failed)), None)),
-                Err(_) => Some((Err(io::Error::other("too many requests wait")), None)),
+                Ok(Err(failed)) => Some((vec![Err(io::Error::other(failed))], None)),
+                Err(_) => Some((vec![Err(io::Error::other("too many requests wait"))], None)),
             }
         }
     });
     let response = cors()
         .header(header::CACHE_CONTROL, cache)
         .header(header::CONTENT_TYPE, kind)
-        .body(Body::from_stream(parts));
+        .body(Body::from_stream(parts.flat_map(futures_util::stream::iter)));
     built(response)
 }
 
