@@ -12,7 +12,9 @@ use silence::{Lateness, Made, Reached, Silence};
 use standing::Standing;
 
 use crate::cut::{CutRules, Cutter, MainFrame, Why};
-use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START, PICTURE_WAIT, UNKNOWN_MAX};
+use crate::limits::{
+    CUT_WAIT, LATE_MAX, LATE_START, PICTURE_WAIT, SILENCE_MAX, UNKNOWN_MAX,
+};
 use crate::rendition::{Frame, Output, Rendition, SegmentStart, ticks_to_ns};
 
 /// How a broadcast is packaged.
@@ -225,7 +227,7 @@ impl Packager {
     /// a discontinuity.
     pub fn configure(&mut self, track: TrackId, config: &Config, out: &mut Outputs) {
         let changed = self.tracks.get(track.0).is_some_and(|t| t.configured);
-        if changed && !self.joins(track.0) {
+        if changed && (self.stands(track.0) || !self.joins(track.0)) {
             self.flush_before(Some(track.0), out);
         }
         let from = self.begins_from(LATE_START).filter(|_| !changed);
@@ -265,9 +267,10 @@ impl Packager {
 
     /// Whether a track's next frame is its first behind a discontinuity that others have made: its publisher came with them.
     fn joins(&self, track: usize) -> bool {
-        let Some(t) = self.tracks.get(track).filter(|t| t.fresh && !self.break_pending) else {
-            return false;
-        };
+        let Some(t) = self.tracks.get(track).filter(|_| !self.break_pending) else { return false };
+        if t.standing.anew || !t.fresh {
+            return t.standing.anew;
+        }
         match t.rendition.discontinuities() {
             Some(seen) => seen < self.discontinuities,
             None => self.unreached(track).any(|c| c.start.discontinuity),
@@ -275,7 +278,7 @@ impl Packager {
     }
 
     /// Takes the next frame of a track, in decode order.
-    pub fn push(&mut self, track: TrackId, frame: Frame, out: &mut Outputs) {
+    pub fn push(&mut self, track: TrackId, mut frame: Frame, out: &mut Outputs) {
         self.arrived = Some(frame.arrived);
         self.note_late_sound(track.0, &frame);
         self.note_lateness(track.0, &frame);
@@ -296,6 +299,8 @@ impl Packager {
         }
         if t.standing.on {
             let at_ns = ticks_to_ns(frame.decode, t.rendition.timescale());
+            t.standing.anew &= at_ns.abs_diff(self.main_ns) <= SILENCE_MAX.as_nanos() as u64;
+            frame.discontinuity &= !t.standing.anew;
             self.stood(Some(at_ns).filter(|_| !frame.discontinuity), out);
             if !frame.discontinuity {
                 self.stood_beside(track.0, at_ns, out);
@@ -330,6 +335,7 @@ impl Packager {
         } else if let Some(t) = self.tracks.get_mut(track.0) {
             t.waiting.push_back(frame);
         }
+        self.tracks[track.0].standing.anew = false;
         self.release(out);
     }
 
@@ -741,7 +747,7 @@ impl Packager {
                     t.waiting.clear();
                     t.reached = None;
                 }
-                (t.fresh, t.standing.on) = (true, false);
+                (t.fresh, t.standing.on, t.standing.anew) = (true, false, false);
                 tagged(track, out, |out| t.rendition.flush(true, target, out));
             }
         }

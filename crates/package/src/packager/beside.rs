@@ -66,6 +66,7 @@ impl Packager {
         key.decode = key.present.saturating_sub(shown_after).max(least);
         key.wall_clock_ms = wall_ms.unwrap_or(key.wall_clock_ms);
         t.reached = Some(Reached::with(&Frame { duration: 0, ..key.clone() }));
+        t.standing.anew = true;
     }
 
     /// As the main picture stands, with segments that begin where the cut list says.

@@ -17,6 +17,8 @@ pub(super) struct Standing {
     pub(super) on: bool,
     /// That is what is held back.
     pub(super) held: bool,
+    /// It is all that there is behind the discontinuity that others have begun with: what comes goes on from it.
+    pub(super) anew: bool,
 }
 
 impl Standing {

@@ -78,3 +78,41 @@ fn a_picture_that_is_gone_when_its_encoder_comes_back_stands() {
     assert_eq!((list(&bench, "video"), list(&bench, "audio")), (both.clone(), both));
     assert!((end(&bench, "video") - 24.0).abs() < 0.05, "{}", end(&bench, "video"));
 }
+
+/// An encoder comes back, and its camera long after its microphone: who watches has the one discontinuity of the sound. A camera whose
+/// time is another one has its own.
+#[test]
+fn a_camera_that_comes_long_after_its_microphone_goes_on_from_the_picture_that_stood() {
+    for (ahead_ms, breaks) in [(0, 1), (200, 1), (-200, 1), (90_000, 2)] {
+        let mut bench = Bench::new(&[true, false]);
+        bench.run(0, 6_000, 60, false);
+        bench.flush();
+        let back = bench.packager.next_number();
+        let mut pictures = (0..).map(|i| (12_000 + ahead_ms + i * 100 / 3, i));
+        let mut picture = pictures.next().unwrap();
+        for sound in 6_100 * 48 / 1_024..24_000 * 48 / 1_024 {
+            let now_ms = sound * 1_024 / 48;
+            let discontinuity = sound == 6_100 * 48 / 1_024;
+            bench.push(1, Frame { discontinuity, ..frame(sound * 1_024, 1_024, true) });
+            while now_ms >= picture.0 - ahead_ms {
+                let (at, i) = picture;
+                let next = frame(at * 90, 3_000, i % 60 == 0);
+                bench.push(0, Frame { discontinuity: i == 0, ..next });
+                picture = pictures.next().unwrap();
+            }
+            bench.all_taken();
+        }
+        bench.flush();
+        let count = |name: &str| {
+            let segments = &bench.index.rendition(name).unwrap().segments;
+            segments.iter().filter(|s| s.info.discontinuity).count()
+        };
+        assert_eq!(count("video"), breaks, "{ahead_ms}");
+        if breaks == 1 {
+            assert_eq!(count("audio"), 1, "{ahead_ms}");
+            check_beside(&bench, "video", "audio", back + 6);
+            let found = bench.packager.findings();
+            assert!(found.frames_dropped() < 3, "{ahead_ms}: {found:?}");
+        }
+    }
+}
