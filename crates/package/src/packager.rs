@@ -12,9 +12,7 @@ use silence::{Lateness, Made, Reached, Silence};
 use standing::Standing;
 
 use crate::cut::{CutRules, Cutter, MainFrame, Why};
-use crate::limits::{
-    CUT_WAIT, LATE_MAX, LATE_START, PICTURE_WAIT, SILENCE_MAX, UNKNOWN_MAX,
-};
+use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START, PICTURE_WAIT, SILENCE_MAX, UNKNOWN_MAX};
 use crate::rendition::{Frame, Output, Rendition, SegmentStart, ticks_to_ns};
 
 /// How a broadcast is packaged.
@@ -641,17 +639,19 @@ impl Packager {
     }
 
     /// The main track lacks so much before this frame that the segment would get too long, and the sound beside it has not cut
-    /// that without it, as it came no sooner: the time has its numbers all the same, which are gaps where nothing came.
+    /// that without it, as it came no sooner: the time has its numbers all the same, which are gaps where nothing came. Without
+    /// sound the frame before lasts as long, if a segment can.
     fn pass_hole(&mut self, track: usize, frame: &Frame) {
         let beside = self.tracks.iter().any(|t| !t.video && t.reached.is_some());
-        let Some(t) = self.tracks.get(track).filter(|t| t.video && beside) else { return };
+        let Some(t) = self.tracks.get(track).filter(|t| t.video) else { return };
         let (Some(held), Some(cutter)) = (&t.held, &self.cutter) else { return };
         let timescale = t.rendition.timescale();
-        let decode_ns = ticks_to_ns(frame.decode, timescale);
+        let [held_ns, decode_ns] = [held.decode, frame.decode].map(|at| ticks_to_ns(at, timescale));
         let goes_on = !frame.discontinuity && !self.break_pending;
         // A part must fit behind it, before which no border is.
         let long = cutter.too_long_with(decode_ns.saturating_add(t.rendition.part_ns()));
-        if !goes_on || t.stalled || !long {
+        let lasts = !beside && cutter.fits(held_ns, decode_ns);
+        if !goes_on || t.stalled || !long || lasts {
             return;
         }
         let ended_ns = ticks_to_ns(held.decode + i64::from(held.duration), timescale);

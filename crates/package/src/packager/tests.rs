@@ -5,6 +5,7 @@ use spine::Location;
 use std::time::Instant;
 
 mod beside;
+mod holes;
 
 #[allow(clippy::disallowed_methods)]
 fn frame(decode: i64, duration: u32, sync: bool) -> Frame {
