@@ -328,12 +328,16 @@ impl Packager {
             }
             self.lead(track.0, Some(&frame));
         }
-        if self.main == Some(track.0) {
-            self.push_main(track.0, frame, out);
-        } else if let Some(t) = self.tracks.get_mut(track.0) {
-            t.waiting.push_back(frame);
-        }
+        self.place(track.0, frame, out);
         self.tracks[track.0].standing.anew = false;
+    }
+
+    /// It decides the cuts, or waits for them.
+    fn place(&mut self, track: usize, frame: Frame, out: &mut Outputs) {
+        match self.main == Some(track) {
+            true => self.push_main(track, frame, out),
+            false => self.tracks[track].waiting.push_back(frame),
+        }
         self.release(out);
     }
 

@@ -20,14 +20,14 @@ impl Packager {
             }
             let until_ns = self.main_ns.saturating_sub(nanos(SOUND_WAIT));
             self.begin_beside(track);
-            self.stand_beside_until(track, until_ns, false, out);
+            self.stand_until(track, until_ns, false, out);
         }
     }
 
     /// Who stood beside the others is there again: he has stood to this moment.
     pub(super) fn stood_beside(&mut self, track: usize, until_ns: i64, out: &mut Outputs) {
         if self.stands(track) && self.main != Some(track) {
-            self.stand_beside_until(track, until_ns, true, out);
+            self.stand_until(track, until_ns, true, out);
         }
     }
 
@@ -69,25 +69,8 @@ impl Packager {
         t.standing.anew = true;
     }
 
-    /// As the main picture stands, with segments that begin where the cut list says.
-    fn stand_beside_until(&mut self, track: usize, until_ns: i64, whole: bool, out: &mut Outputs) {
-        while let Some(frame) = self.shown_beside(track, until_ns, whole) {
-            let Some(t) = self.tracks.get(track) else { return };
-            let lasts_ns = ticks_to_ns(frame.duration.into(), t.rendition.timescale());
-            if !self.made.take(lasts_ns, self.arrived) {
-                return;
-            }
-            self.findings.pictures_shown_again += 1;
-            let Some(t) = self.tracks.get_mut(track) else { return };
-            t.standing.on = true;
-            t.last_decode = Some(frame.decode);
-            t.reached = Some(Reached::with(&frame));
-            t.waiting.push_back(frame);
-            self.release(out);
-        }
-    }
-
-    fn shown_beside(&self, track: usize, until_ns: i64, whole: bool) -> Option<Frame> {
+    /// As the main picture is shown again, with segments that begin where the cut list says.
+    pub(super) fn shown_beside(&self, track: usize, until_ns: i64, whole: bool) -> Option<Frame> {
         let t = self.tracks.get(track)?;
         let (key, reached, timescale) =
             (t.standing.key.as_ref()?, t.reached?, t.rendition.timescale());

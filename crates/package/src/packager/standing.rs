@@ -112,8 +112,18 @@ impl Packager {
     }
 
     /// A picture stands up to this time; `whole`: to the very moment, else as far as whole parts reach.
-    fn stand_until(&mut self, track: usize, until_ns: i64, whole: bool, out: &mut Outputs) {
-        while let Some(frame) = self.shown_again(track, until_ns, whole) {
+    pub(super) fn stand_until(
+        &mut self,
+        track: usize,
+        until_ns: i64,
+        whole: bool,
+        out: &mut Outputs,
+    ) {
+        let shown = |this: &Self| match this.main == Some(track) {
+            true => this.shown_again(track, until_ns, whole),
+            false => this.shown_beside(track, until_ns, whole),
+        };
+        while let Some(frame) = shown(self) {
             let lasts_ns = self
                 .tracks
                 .get(track)
@@ -126,7 +136,7 @@ impl Packager {
             t.standing.on = true;
             t.last_decode = Some(frame.decode);
             t.reached = Some(Reached::with(&frame));
-            self.push_main(track, frame, out);
+            self.place(track, frame, out);
         }
     }
 
