@@ -134,7 +134,14 @@ async function play(browser, pages) {
       },
       [measuredMs, Number(options.frames), Number(options.span), Number(options.sizes)],
       { timeout: measuredMs + 2 * PATIENCE_MS, polling: 50 },
-    );
+    ).catch(async ({ message }) => {
+      // What was said and shown where it stands.
+      const stands = await page.evaluate(() => {
+        const { frames } = window.measure.state;
+        return { said: window.player?.errors, atS: window.watched.currentTime, frames: frames.length, widths: [...new Set(frames.map(({ width }) => width))] };
+      });
+      throw new Error(`${message}: ${JSON.stringify({ errors, ...stands })}`);
+    });
     if (options['end-by']) {
       process.kill(Number(options['end-by']), 'SIGINT');
       await page.waitForFunction(() => window.measure.state.ended, undefined, { timeout: PATIENCE_MS, polling: 50 });
