@@ -8,6 +8,9 @@ use control::{
     ClipOf, DocumentError, Epoch, InputUid, NewClip, PartRecord, SegmentRecord, TrackRecord, Video,
     VideoSettings, VideoUid,
 };
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use media::catalog::{Catalog, Description, Edition, Init, TrackDescription};
 use package::clip::{
     ClipSegment, ClipShare, ClipTrack, Fragments, Outline, PartRef, Piece, Plan, Planner, Refused,
@@ -16,7 +19,7 @@ use package::clip::{
 use store::{Key, Kind, Object};
 
 use crate::history::{DeleteError, History, HistoryError};
-use crate::limits::CLIPS_AT_ONCE;
+use crate::limits::{CLIP_PUTS, CLIPS_AT_ONCE};
 use crate::recording::{File, Recording};
 use crate::space::{Paused, Space};
 
@@ -89,6 +92,9 @@ pub enum ClipError {
     Expect(#[from] DeleteError),
 }
 
+/// Segments of a clip on their way to the store.
+type Puts<'a> = FuturesUnordered<BoxFuture<'a, Result<(), store::PutError>>>;
+
 /// The epoch of a clip: nobody else ever has it.
 const EPOCH: Epoch = Epoch(1);
 
@@ -143,25 +149,12 @@ impl History {
         fragments: &Fragments,
         (inits, space): (&[(u64, Bytes)], &Space),
     ) -> Result<Video, ClipError> {
-        let mut records = Vec::with_capacity(fragments.segments.len());
-        let mut brought = BTreeSet::new();
-        for (segment, number) in fragments.segments.iter().zip(1..) {
-            space.look(self.store()).map_err(ClipError::NoRoom)?;
-            let media = self.media(&source.video.uid, plan, segment).await?;
-            let made = Made { plan, inits, number, fragments };
-            let (record, chunks) = made.segment(segment, media, cut.random, &mut brought);
-            let object = Object {
-                video: cut.uid.to_string(),
-                kind: Kind::Segment,
-                epoch: EPOCH.0,
-                number,
-                random: cut.random,
-            };
-            let key = Key::new(&object).map_err(HistoryError::from)?;
-            self.store().put(&key, chunks).await?;
-            failpoint::hit("clip.stored");
-            records.push(record);
-        }
+        let mut puts = FuturesUnordered::new();
+        let stored = self.store_segments(&cut, source, plan, fragments, (inits, space), &mut puts);
+        let stored = stored.await;
+        // What is on its way when one has failed arrives, so that it is tidied up with the rest.
+        while puts.next().await.is_some() {}
+        let records = stored?;
         let clip = NewClip {
             uid: cut.uid.clone(),
             input: source.video.input.clone(),
@@ -180,6 +173,52 @@ impl History {
             records,
         };
         Ok(self.control().create_clip(clip).await?)
+    }
+
+    /// Stores its segments, of which the next is read while the ones before are on their way to the disk.
+    async fn store_segments<'a>(
+        &'a self,
+        cut: &Cut,
+        source: &Recording,
+        plan: &Plan,
+        fragments: &Fragments,
+        (inits, space): (&[(u64, Bytes)], &Space),
+        puts: &mut Puts<'a>,
+    ) -> Result<Vec<SegmentRecord>, ClipError> {
+        let mut records = Vec::with_capacity(fragments.segments.len());
+        let mut brought = BTreeSet::new();
+        for (segment, number) in fragments.segments.iter().zip(1..) {
+            space.look(self.store()).map_err(ClipError::NoRoom)?;
+            let media = self.media(&source.video.uid, plan, segment).await?;
+            let made = Made { plan, inits, number, fragments };
+            let (record, chunks) = made.segment(segment, media, cut.random, &mut brought);
+            let object = Object {
+                video: cut.uid.to_string(),
+                kind: Kind::Segment,
+                epoch: EPOCH.0,
+                number,
+                random: cut.random,
+            };
+            let key = Key::new(&object).map_err(HistoryError::from)?;
+            if puts.len() >= CLIP_PUTS {
+                puts.next().await.transpose()?;
+            }
+            let store = self.store();
+            puts.push(Box::pin(async move {
+                store.put(&key, chunks).await?;
+                failpoint::hit("clip.stored");
+                Ok(())
+            }));
+            // It begins with the first look at it.
+            if let Some(Some(put)) = puts.next().now_or_never() {
+                put?;
+            }
+            records.push(record);
+        }
+        while let Some(put) = puts.next().await {
+            put?;
+        }
+        Ok(records)
     }
 
     /// Plans a clip from what is committed, and reads the initialisation segments that it needs.

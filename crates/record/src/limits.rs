@@ -88,9 +88,13 @@ pub const LOST_KEPT: usize = 16_384;
 /// Records of the index that are read at once for who fetches the past: four minutes of segments.
 pub const PAST_RECORDS: u64 = 128;
 
-/// Clips that are made at one time: each holds a segment of its source in memory, and reads and writes the disk that
+/// Clips that are made at one time: each holds some segments of its source in memory, and reads and writes the disk that
 /// broadcasts are recorded on.
 pub const CLIPS_AT_ONCE: usize = 2;
+
+/// Segments of one clip that are on their way to the store at once: enough for the next one to be read while the disk syncs,
+/// and few enough to hold in memory.
+pub const CLIP_PUTS: usize = 4;
 
 /// For so long after its last failure a store is said to fail: who records tries again every few seconds.
 pub const FAILING_KNOWN: Duration = Duration::from_secs(30);
