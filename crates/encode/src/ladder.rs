@@ -4,12 +4,14 @@ use media::codec::{AudioCodec, AudioConfig, VIDEO_TIMESCALE, VideoCodec, VideoCo
 use media::rung::{Rung, usual_kbps};
 
 use crate::hardware::Coder;
-use crate::limits::{LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN, SOUND_CHANNELS_MAX, SOUND_RATES};
-use crate::sound::Sound;
+use crate::limits::{
+    FRAME_RATE_MAX, LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN, SOUND_CHANNELS_MAX, SOUND_RATES,
+};
+use crate::sound::{SOUND_LEVEL_CHANNELS, Sound};
 use crate::wire::{Codec, H264, SoundCoding};
 
 /// Rises when the same level is encoded in another way: what was made before is then another thing.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// Levels below the original, the largest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -163,7 +165,7 @@ fn level(
     max_kbps: u32,
     original: &VideoConfig,
 ) -> Level {
-    let level_idc = level_idc(width, height, max_kbps);
+    let level_idc = level_idc((width, height), max_kbps, rate_of(original));
     let share_permille = share_permille(original, u64::from(width) * u64::from(height));
     let kind = Kind::Pictures { width, height, level_idc };
     Level { name, max_kbps, share_permille, kind }
@@ -218,9 +220,15 @@ fn codec_plays_everywhere(codec: &str) -> bool {
     }
 }
 
-/// ISO 14496-10 Table A-1: the lowest level for 60 frames a second of this size and this cap (High profile: 1.25 times
-/// that of Main). Not by the rate that was measured, so that it is known before the first frame.
-fn level_idc(width: u32, height: u32, max_kbps: u32) -> u8 {
+/// Frames a second that a level is said to be for: 60, or what the stream states if that is more. Not what was measured, so that
+/// it is known before the first frame; what is stated beyond 240 is nobody's rate.
+fn rate_of(original: &VideoConfig) -> u64 {
+    let stated = original.frame_rate.map_or(0, |r| r.num().div_ceil(r.den().max(1)));
+    if (61..=FRAME_RATE_MAX).contains(&stated) { stated.into() } else { 60 }
+}
+
+/// ISO 14496-10 Table A-1: the lowest level for this size, cap and rate (High profile: 1.25 times the bits of Main).
+fn level_idc((width, height): (u32, u32), max_kbps: u32, rate: u64) -> u8 {
     let blocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
     let table: [(u8, u64, u64, u32); 11] = [
         (13, 11_880, 396, 960),
@@ -235,9 +243,9 @@ fn level_idc(width: u32, height: u32, max_kbps: u32) -> u8 {
         (52, 2_073_600, 36_864, 300_000),
         (62, 16_711_680, 139_264, 1_000_000),
     ];
-    let fits = table
-        .iter()
-        .find(|(_, rate, size, kbps)| blocks * 60 <= *rate && blocks <= *size && max_kbps <= *kbps);
+    let fits = table.iter().find(|(_, rate_max, size, kbps)| {
+        blocks * rate <= *rate_max && blocks <= *size && max_kbps <= *kbps
+    });
     fits.map_or(62, |(level, ..)| *level)
 }
 
@@ -269,7 +277,7 @@ impl Level {
             None => ((width & !1).max(SIDE_MIN), (height & !1).max(SIDE_MIN)),
         };
         let (width, height) = (size.0.min(SIDE_MAX), size.1.min(SIDE_MAX));
-        let level_idc = level_idc(width, height, self.max_kbps);
+        let level_idc = level_idc((width, height), self.max_kbps, rate_of(original));
         Self { kind: Kind::Pictures { width, height, level_idc }, ..self.clone() }
     }
 
@@ -432,6 +440,28 @@ pub(crate) mod tests {
     fn an_encoder_that_sends_several_pictures_has_the_level_that_is_needed() {
         let ladder = Ladder::parse(&["720p".to_owned(), "360p".to_owned()]);
         let vp9 = |height: u32| original(height * 16 / 9, height, None);
+    /// ISO 14496-10 Table A-1, macroblocks a second.
+    #[test]
+    fn a_level_says_what_the_rate_takes_that_is_stated() {
+        let ladder = Ladder::new(vec!["720p=2800".parse().unwrap(), "240p=400".parse().unwrap()]);
+        for (rate, expect) in [
+            (None, "avc1.640020 avc1.64001e"),
+            (Ratio::new(30, 1), "avc1.640020 avc1.64001e"),
+            (Ratio::new(60_000, 1_001), "avc1.640020 avc1.64001e"),
+            (Ratio::new(90, 1), "avc1.64002a avc1.64001e"),
+            (Ratio::new(120_000, 1_001), "avc1.64002a avc1.64001f"),
+            (Ratio::new(240, 1), "avc1.640033 avc1.64001f"),
+            (Ratio::new(90_000, 1), "avc1.640020 avc1.64001e"),
+        ] {
+            let original = VideoConfig { frame_rate: rate, ..original(1920, 1080, None) };
+            let levels = ladder.levels(&original).into_iter().filter(|level| level.name != "h264");
+            let levels: Vec<Level> = levels.collect();
+            let codecs: Vec<String> = levels.iter().map(Level::codec_string).collect();
+            assert_eq!(codecs.join(" "), expect, "{rate:?}");
+            assert!(levels.iter().all(|level| level.of_shape(&original) == *level));
+        }
+    }
+
         let h264 = |height: u32| {
             let sps: &[u8] = b"\x67\x64\0\x1f\xac\xd9\x40\x78\x02\x27\xe5\xc0\x44\0\0\x03\0\x04\0\0\x03\0\xf0\x3c\x60\xc6\x58";
             let pps: &[u8] = b"\x68\xeb\xe3\xcb\x22\xc0";
