@@ -95,7 +95,9 @@ impl Ladder {
         }
         for rung in self.rungs.iter().filter(|r| r.height < short) {
             let size = scaled((width, height), rung.height);
-            if size.0.max(size.1) <= SIDE_MAX {
+            // Of an odd side, the rung below it may be of the same size as what is above.
+            let is_new = levels.iter().all(|level| level.size() != Some(size));
+            if size.0.max(size.1) <= SIDE_MAX && is_new {
                 levels.push(level(format!("{}p", rung.height), size, rung.max_kbps, original));
             }
         }
@@ -416,7 +418,7 @@ pub(crate) mod tests {
             (1280, 720, None, "h264 1280x720 20, 360p 640x360 1f"),
             (1080, 1920, None, "h264 1080x1920 2a, 720p 720x1280 20, 360p 360x640 1f"),
             (1440, 1080, wide, "h264 1920x1080 2a, 720p 1280x720 20, 360p 640x360 1f"),
-            (641, 361, None, "h264 640x360 1f, 360p 640x360 1f"),
+            (641, 361, None, "h264 640x360 1f"),
             (853, 480, None, "h264 852x480 1f, 360p 640x360 1f"),
             (320, 180, None, "h264 320x180 15"),
             (15, 15, None, ""),

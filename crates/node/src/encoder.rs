@@ -255,6 +255,8 @@ mod tests {
         assert!(load(&[set("encode.linger_s=0")]).is_err());
     }
 
+        assert!(load(&[set("encode.ladder=[\"360p\",\"720p\"]")]).is_ok());
+        assert!(load(&[set("encode.ladder=[\"360p\",\"360p=500\"]")]).is_err(), "twice");
     #[test]
     fn encoder_processes_fit_the_cores_and_the_memory() {
         let cores = std::thread::available_parallelism().unwrap().get();
