@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::body::Pieces;
 use crate::gate::Gate;
-use crate::library::{Found, Library};
+use crate::library::{Found, Library, may_have_pictures};
 use crate::past_levels::Source;
 use crate::shelf::Shelf;
 use crate::waiting::Waiter;
@@ -198,7 +198,8 @@ async fn live(State(site): State<Site>) -> Response {
                 "live": shelf.live(),
                 "startedAt": about.started_ms,
                 "viewers": (!about.hide_viewers).then(|| shelf.viewers(now)),
-                "thumbnail": pictures.then(|| share::thumbnail("", &about.input, "width=640")),
+                "thumbnail": (pictures && shelf.with_index(may_have_pictures))
+                    .then(|| share::thumbnail("", &about.input, "width=640")),
             })
         })
         .collect();
@@ -284,7 +285,9 @@ async fn metadata(
 
 async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
     let pictures = site.library.levels().pictures().is_some();
-    match site.library.find(&pass.id).await {
+    let found = site.library.find(&pass.id).await;
+    let pictures = pictures && found.may_have_pictures(&site.library).await;
+    match found {
         Found::Shelf { shelf, by_input } => {
             let about = shelf.about();
             let live = shelf.live();
@@ -333,7 +336,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "clips": allow_clips,
                 "chat": chat,
                 // Of the recording: the input has none now.
-                "thumbnails": pictures && recording.is_some(),
+                "thumbnails": pictures,
                 "clipSeconds": site.clip_max.as_secs(),
             }))
         }
