@@ -26,9 +26,9 @@ pub struct Variant {
 pub enum VariantKind {
     /// Picture.
     Video {
-        /// Luma samples across, after cropping.
+        /// Pixels across, as it is shown.
         width: u32,
-        /// Luma samples down, after cropping.
+        /// Pixels down.
         height: u32,
         /// Frames a second.
         frame_rate: Option<f64>,
