@@ -129,10 +129,12 @@ impl Ladder {
         self.sound_in(original, coding)
     }
 
-    /// The same; and AAC where it was `before` in one of these codecs that not everything plays.
+    /// The same; and AAC, which is in stereo, where it was `before` in one of these codecs that not everything plays, or has
+    /// more channels than everything does.
     pub fn sounds(&self, original: &AudioConfig, before: &[String]) -> Vec<Level> {
         let was_needed = before.iter().any(|codec| !codec_plays_everywhere(codec));
-        let aac = was_needed.then(|| self.sound_in(original, SoundCoding::Aac)).flatten();
+        let needed = was_needed || original.channels > SOUND_LEVEL_CHANNELS;
+        let aac = needed.then(|| self.sound_in(original, SoundCoding::Aac)).flatten();
         let own = self.sound(original).filter(|own| aac.as_ref() != Some(own));
         own.into_iter().chain(aac).collect()
     }
@@ -438,10 +440,6 @@ pub(crate) mod tests {
         assert!(Ladder::copy_only().levels(&original(1920, 1080, None)).is_empty());
     }
 
-    #[test]
-    fn an_encoder_that_sends_several_pictures_has_the_level_that_is_needed() {
-        let ladder = Ladder::parse(&["720p".to_owned(), "360p".to_owned()]);
-        let vp9 = |height: u32| original(height * 16 / 9, height, None);
     /// ISO 14496-10 Table A-1, macroblocks a second.
     #[test]
     fn a_level_says_what_the_rate_takes_that_is_stated() {
@@ -464,6 +462,10 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn an_encoder_that_sends_several_pictures_has_the_level_that_is_needed() {
+        let ladder = Ladder::parse(&["720p".to_owned(), "360p".to_owned()]);
+        let vp9 = |height: u32| original(height * 16 / 9, height, None);
         let h264 = |height: u32| {
             let sps: &[u8] = b"\x67\x64\0\x1f\xac\xd9\x40\x78\x02\x27\xe5\xc0\x44\0\0\x03\0\x04\0\0\x03\0\xf0\x3c\x60\xc6\x58";
             let pps: &[u8] = b"\x68\xeb\xe3\xcb\x22\xc0";
@@ -576,6 +578,10 @@ pub(crate) mod tests {
             (aac(&[0x12, 0x10]), &["Opus", "mp4a.40.2"], "opus aac"),
             (aac(&[0x12, 0x10]), &["mp4a.6B"], "opus aac"),
             (opus.clone(), &["mp4a.40.2", "Opus"], "aac"),
+            // 5.1 and 7.1.
+            (aac(&[0x11, 0xb0]), &[], "opus aac"),
+            (aac(&[0x11, 0xb8]), &[], "opus aac"),
+            (of(48_000, 6), &[], "aac"),
             (of(384_000, 2), &["Opus"], ""),
         ] {
             let before: Vec<String> = before.iter().map(|codec| (*codec).to_owned()).collect();
