@@ -98,7 +98,7 @@ impl Levels {
 
     /// Who makes thumbnails, if anybody does.
     pub fn pictures(&self) -> Option<&Arc<Renditions>> {
-        self.renditions.get().filter(|_| self.pictures)
+        self.renditions.get().filter(|renditions| self.pictures && renditions.draws())
     }
 
     /// The levels of what a catalog lists, by the ladder of its input, if that has one. An encoder that brings several
@@ -139,8 +139,10 @@ impl Levels {
         own: Option<&Ladder>,
         before: &[String],
     ) -> Vec<Level> {
+        let Some(renditions) = self.renditions.get() else { return Vec::new() };
         let ladder = own.unwrap_or(&self.ladder);
         let levels = match encode::config_of(init) {
+            Some(first) if !renditions.decodes(&first) => Vec::new(),
             Some(first) => {
                 let beside = beside.iter().map(encode::config_of);
                 let all = std::iter::once(Some(first)).chain(beside).collect::<Option<Vec<_>>>();
@@ -148,12 +150,11 @@ impl Levels {
                 levels.filter(|levels| self.too_large(init, levels).is_none()).unwrap_or_default()
             }
             None => {
-                let sound = encode::sound_of(init);
+                let sound = encode::sound_of(init).filter(|sound| renditions.decodes_sound(sound));
                 sound.map(|config| ladder.sounds(&config, before)).unwrap_or_default()
             }
         };
-        let makes = |level: &Level| self.renditions.get().is_some_and(|all| all.makes(level));
-        levels.into_iter().filter(makes).collect()
+        levels.into_iter().filter(|level| renditions.makes(level)).collect()
     }
 
     /// Why a machine like this makes no levels of what begins with this, if that takes too much memory.
@@ -636,7 +637,35 @@ fn as_it_is_made(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracks::tests::{NAME, levels, one_segment, published, shelf};
+    use crate::tracks::tests::{NAME, levels, levels_by, one_segment, published, shelf};
+
+    /// FFmpeg is built in many ways.
+    #[test]
+    fn what_ffmpeg_here_cannot_make_is_not_offered() {
+        let record = [1, 0, 0, 0, 0, 10, 0x82, 2, 2, 2, 0, 0];
+        let codec = VideoCodec::Vpx(vpx::CodecConfiguration::parse(true, &record).unwrap());
+        let (sample_aspect, frame_rate, colour) = (None, None, None);
+        let (width, height) = (1_280, 720);
+        let video = VideoConfig { codec, width, height, sample_aspect, frame_rate, colour };
+        let video = init_segment(&Config::Video(video), VIDEO_TIMESCALE);
+        let opus = opus::Head::parse(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0").unwrap();
+        let sound = init_segment(&Config::Audio(opus.config()), 48_000);
+        let ladder = Ladder::parse(&["360p".to_owned()]);
+        for (decoders, encoders, pictures, sounds) in [
+            ("h264,vp9,opus", "libx264,aac", "h264 360p", "aac"),
+            ("h264,opus", "libx264,aac", "", "aac"),
+            ("vp9", "libx264,aac", "h264 360p", ""),
+            ("vp9,opus", "aac", "", "aac"),
+            ("vp9,opus", "libx264,libopus", "h264 360p", ""),
+        ] {
+            let levels = levels_by(&format!("decoders {decoders} encoders {encoders}"));
+            for (init, expect) in [(&video, pictures), (&sound, sounds)] {
+                let found = levels.of_init(init, &[], Some(&ladder), &[]);
+                let names: Vec<&str> = found.iter().map(|level| level.name.as_str()).collect();
+                assert_eq!(names.join(" "), expect, "{decoders} {encoders}");
+            }
+        }
+    }
 
     /// As the original: what comes next is waited for, in a place of its own, and nothing else.
     #[tokio::test(start_paused = true)]

@@ -88,6 +88,9 @@ impl Presence {
         version(greeting) == version(&state.program.words)
             || state.greeting.as_deref() == Some(greeting)
     }
+            if let Some(lacks) = program.lacks() {
+                tracing::warn!("{lacks}");
+            }
 
     /// It was asked, and is there.
     fn asked(&self, program: Program, greeting: Option<&str>) {
