@@ -13,6 +13,7 @@ use access::{Access, Pass};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, RawQuery, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
@@ -435,7 +436,7 @@ async fn media_file(
     Extension(waiter): Extension<Waiter>,
     Path((_, _, track, file)): Path<(String, String, String, String)>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Parts { method, headers, .. }: Parts,
 ) -> Response {
     match site.library.find(&video).await {
         Found::Shelf { shelf, by_input: false } => {
@@ -447,7 +448,7 @@ async fn media_file(
                 Some(level) => {
                     let (source, places) =
                         (Source::OnAir(shelf.clone()), (shelf.counters(), waiter));
-                    Box::pin(levels::file(&source, level, places, &file, &headers)).await
+                    Box::pin(levels::file(&source, level, places, (&method, &file), &headers)).await
                 }
                 None => media::file(&shelf, &track, &file, &headers, peer, waiter).await,
             }
@@ -458,7 +459,8 @@ async fn media_file(
             if let Some(level) = levels.in_folder(&track) {
                 let source = Source::Recording(library.history().clone(), recording.clone());
                 let places = (library.counters(), waiter);
-                return Box::pin(levels::file(&source, level, places, &file, &headers)).await;
+                return Box::pin(levels::file(&source, level, places, (&method, &file), &headers))
+                    .await;
             }
             media::recorded(library, &recording, &track, &file, &headers).await
         }
