@@ -58,7 +58,7 @@ impl Studio {
             independent.push(segment[0].sync);
             // Of what is fast as long as those of a broadcast.
             let rate = config.frame_rate.map_or(0, |rate| rate.num() / rate.den());
-            let parts = segment.chunks(if rate > 60 { rate as usize / 5 } else { PART_FRAMES });
+            let parts = segment.chunks(if rate > 60 { rate as usize / 3 } else { PART_FRAMES });
             let last = parts.len() - 1;
             segments.push(parts.enumerate().map(|(i, part)| part_of(part, i == last)).collect());
         }
