@@ -426,3 +426,46 @@ test('what OBS takes to send a ladder of its own', () => {
   for (const encoder of config.encoder_configurations) expect(encoder).toMatchObject({ type: 'obs_x264', framerate: { numerator: 30, denominator: 1 }, settings: { keyint_sec: 2, x264opts: 'scenecut=0' } });
   expect(config.audio_configurations.live).toMatchObject([{ track_id: 1, channels: 2 }]);
 });
+
+/** What OBS reads of it (`GoLiveApi::Config`): names, what they hold, and whether it refuses the text without one. */
+type Shape = { [name: string]: 'text' | 'whole' | 'any' | Shape | [Shape] };
+const FRAME_RATE: Shape = { numerator: 'whole', denominator: 'whole' };
+const SOUND: Shape = { codec: 'text', track_id: 'whole', channels: 'whole', settings: 'any' };
+const OBS: Shape = {
+  meta: { service: 'text', schema_version: 'text', config_id: 'text' },
+  ingest_endpoints: [{ protocol: 'text', url_template: 'text' }],
+  encoder_configurations: [{ type: 'text', width: 'whole', height: 'whole', framerate: FRAME_RATE, settings: 'any' }],
+  audio_configurations: { live: [SOUND] },
+};
+
+function shaped(value: unknown, shape: Shape[string], at: string): void {
+  if (shape === 'text') expect(value, at).toBeTypeOf('string');
+  else if (shape === 'whole') expect(value, at).toSatisfy((n) => Number.isInteger(n) && (n as number) >= 0 && (n as number) <= 0xffff_ffff);
+  else if (shape === 'any') expect(value, at).toBeTypeOf('object');
+  else if (Array.isArray(shape)) {
+    // Without any of them it does not start.
+    expect(Array.isArray(value) && value.length, at).toBeTruthy();
+    for (const [i, one] of (value as unknown[]).entries()) shaped(one, shape[0], `${at}[${i}]`);
+  } else {
+    // A name that OBS does not know it passes over in silence.
+    expect(Object.keys(value as object).sort(), at).toEqual(Object.keys(shape).sort());
+    for (const [name, of] of Object.entries(shape)) shaped((value as { [name: string]: unknown })[name], of, `${at}.${name}`);
+  }
+}
+
+test.each(['rtmp://live.example.org/live', 'rtmps://live.example.org:1936/live/'])('OBS reads all of it: %s', (server) => {
+  const config = JSON.parse(JSON.stringify(multitrack(server))) as ReturnType<typeof multitrack>;
+  shaped(config, OBS, 'config');
+  for (const { protocol, url_template } of config.ingest_endpoints) {
+    // It looks for a protocol that begins with RTMP, and puts the key, which it keeps elsewhere, in this place.
+    expect(protocol).toBe(server.startsWith('rtmps') ? 'RTMPS' : 'RTMP');
+    expect(url_template).toBe(`${server.replace(/\/$/, '')}/{stream_key}`);
+  }
+  for (const { width, height, settings } of config.encoder_configurations) {
+    expect([width % 2, height % 2]).toEqual([0, 0]);
+    // All settings of an encoder are numbers and words; its bits are in kbit/s.
+    for (const setting of Object.values(settings)) expect(['string', 'number']).toContain(typeof setting);
+    expect(settings.bitrate).toBeGreaterThan(100);
+    expect(settings.bitrate).toBeLessThan(10_000);
+  }
+});

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use control::{InputSettings, RecordingMode};
-use media::rung::{NoRung, Rung};
+use media::rung::{NoRung, Rung, each_once};
 use serde_json::{Map, Value};
 
 use crate::envelope::ApiError;
@@ -131,10 +131,11 @@ fn ladder(name: &str, value: &Value) -> Result<Option<Vec<String>>, ApiError> {
     let list = value.as_array().filter(|list| list.len() <= LADDER_MAX).ok_or_else(wrong)?;
     let rung = |v: &Value| {
         let text = v.as_str().ok_or_else(wrong)?;
-        let rung: Rung = text.parse().map_err(|e: NoRung| ApiError::field(name, e.to_string()))?;
-        Ok(rung.to_string())
+        text.parse().map_err(|e: NoRung| ApiError::field(name, e.to_string()))
     };
-    list.iter().map(rung).collect::<Result<Vec<_>, _>>().map(Some)
+    let rungs = list.iter().map(rung).collect::<Result<Vec<Rung>, _>>()?;
+    each_once(&rungs).map_err(|e| ApiError::field(name, e.to_string()))?;
+    Ok(Some(rungs.iter().map(Rung::to_string).collect()))
 }
 
 fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
@@ -262,6 +263,8 @@ mod tests {
             (json!(vec!["720p"; 13]), "ladder: must be a list of at most 12 levels"),
             (json!(["720p", "best"]), "is no level: write 720p"),
             (json!(["720p=1"]), "is no level: write 720p"),
+            (json!(["360p", "360p"]), "ladder: 360p stands there twice"),
+            (json!(["360p", "720p", "360p=500"]), "ladder: 360p stands there twice"),
         ] {
             let error = merged(json!({ "ladder": ladder })).unwrap_err();
             assert!(error.contains(words), "{error}");

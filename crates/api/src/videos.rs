@@ -358,7 +358,9 @@ pub(crate) async fn value(
     let duration_ms = video.clip.as_ref().map_or(video.duration_ms, |clip| clip.duration_ms);
     let seconds = duration_ms as f64 / 1000.0;
     let settings = &video.settings;
-    let thumbnail = (api.pictures)().then(|| format!("{web}/{uid}/thumbnails/thumbnail.jpg"));
+    // What has sound alone has none.
+    let pictured = (api.pictures)() && (catalog.is_none() || size.is_some());
+    let thumbnail = pictured.then(|| format!("{web}/{uid}/thumbnails/thumbnail.jpg"));
     let mut value = json!({
         "uid": uid,
         "creator": settings.creator,

@@ -13,6 +13,7 @@ use access::{Access, Pass};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, RawQuery, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::body::Pieces;
 use crate::gate::Gate;
-use crate::library::{Found, Library};
+use crate::library::{Found, Library, may_have_pictures};
 use crate::past_levels::Source;
 use crate::shelf::Shelf;
 use crate::waiting::Waiter;
@@ -198,7 +199,8 @@ async fn live(State(site): State<Site>) -> Response {
                 "live": shelf.live(),
                 "startedAt": about.started_ms,
                 "viewers": (!about.hide_viewers).then(|| shelf.viewers(now)),
-                "thumbnail": pictures.then(|| share::thumbnail("", &about.input, "width=640")),
+                "thumbnail": (pictures && shelf.with_index(may_have_pictures))
+                    .then(|| share::thumbnail("", &about.input, "width=640")),
             })
         })
         .collect();
@@ -284,7 +286,9 @@ async fn metadata(
 
 async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
     let pictures = site.library.levels().pictures().is_some();
-    match site.library.find(&pass.id).await {
+    let found = site.library.find(&pass.id).await;
+    let pictures = pictures && found.may_have_pictures(&site.library).await;
+    match found {
         Found::Shelf { shelf, by_input } => {
             let about = shelf.about();
             let live = shelf.live();
@@ -333,7 +337,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "clips": allow_clips,
                 "chat": chat,
                 // Of the recording: the input has none now.
-                "thumbnails": pictures && recording.is_some(),
+                "thumbnails": pictures,
                 "clipSeconds": site.clip_max.as_secs(),
             }))
         }
@@ -432,7 +436,7 @@ async fn media_file(
     Extension(waiter): Extension<Waiter>,
     Path((_, _, track, file)): Path<(String, String, String, String)>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Parts { method, headers, .. }: Parts,
 ) -> Response {
     match site.library.find(&video).await {
         Found::Shelf { shelf, by_input: false } => {
@@ -444,7 +448,7 @@ async fn media_file(
                 Some(level) => {
                     let (source, places) =
                         (Source::OnAir(shelf.clone()), (shelf.counters(), waiter));
-                    Box::pin(levels::file(&source, level, places, &file, &headers)).await
+                    Box::pin(levels::file(&source, level, places, (&method, &file), &headers)).await
                 }
                 None => media::file(&shelf, &track, &file, &headers, peer, waiter).await,
             }
@@ -455,7 +459,8 @@ async fn media_file(
             if let Some(level) = levels.in_folder(&track) {
                 let source = Source::Recording(library.history().clone(), recording.clone());
                 let places = (library.counters(), waiter);
-                return Box::pin(levels::file(&source, level, places, &file, &headers)).await;
+                return Box::pin(levels::file(&source, level, places, (&method, &file), &headers))
+                    .await;
             }
             media::recorded(library, &recording, &track, &file, &headers).await
         }

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use bytes::Bytes;
 use encode::{
@@ -98,7 +98,7 @@ impl Levels {
 
     /// Who makes thumbnails, if anybody does.
     pub fn pictures(&self) -> Option<&Arc<Renditions>> {
-        self.renditions.get().filter(|_| self.pictures)
+        self.renditions.get().filter(|renditions| self.pictures && renditions.draws())
     }
 
     /// The levels of what a catalog lists, by the ladder of its input, if that has one. An encoder that brings several
@@ -139,8 +139,10 @@ impl Levels {
         own: Option<&Ladder>,
         before: &[String],
     ) -> Vec<Level> {
+        let Some(renditions) = self.renditions.get() else { return Vec::new() };
         let ladder = own.unwrap_or(&self.ladder);
         let levels = match encode::config_of(init) {
+            Some(first) if !renditions.decodes(&first) => Vec::new(),
             Some(first) => {
                 let beside = beside.iter().map(encode::config_of);
                 let all = std::iter::once(Some(first)).chain(beside).collect::<Option<Vec<_>>>();
@@ -148,12 +150,11 @@ impl Levels {
                 levels.filter(|levels| self.too_large(init, levels).is_none()).unwrap_or_default()
             }
             None => {
-                let sound = encode::sound_of(init);
+                let sound = encode::sound_of(init).filter(|sound| renditions.decodes_sound(sound));
                 sound.map(|config| ladder.sounds(&config, before)).unwrap_or_default()
             }
         };
-        let makes = |level: &Level| self.renditions.get().is_some_and(|all| all.makes(level));
-        levels.into_iter().filter(makes).collect()
+        levels.into_iter().filter(|level| renditions.makes(level)).collect()
     }
 
     /// Why a machine like this makes no levels of what begins with this, if that takes too much memory.
@@ -473,7 +474,7 @@ pub(crate) async fn file(
     source: &Source,
     folder: Folder<'_>,
     (counters, waiter): (&Arc<Counters>, Waiter),
-    name: &str,
+    (method, name): (&Method, &str),
     headers: &HeaderMap,
 ) -> Response {
     let kind = kind(&folder.offered.name);
@@ -481,6 +482,12 @@ pub(crate) async fn file(
         return sent_as(counters, vec![still.into()], (kind, IMMUTABLE), name, headers);
     }
     let Some(file) = parse(name) else { return not_found("no such file") };
+    if *method == Method::HEAD
+        && let Some(begun) = unmade(source, folder, file)
+    {
+        let head = begun.map(|init| of_unmade(kind, folder.cache(file, init)));
+        return head.unwrap_or_else(|| not_found("no longer, or not yet"));
+    }
     match answer(source, folder, (counters, waiter), file).await {
         Ok(Answered::Pieces(pieces, init)) => {
             let about = (kind, folder.cache(file, init));
@@ -491,6 +498,34 @@ pub(crate) async fn file(
         }
         Err(response) => *response,
     }
+}
+
+/// What a segment of a level begins with that is not made, if it has begun: who asks for its head does not watch, and nothing is made
+/// for him.
+fn unmade(source: &Source, folder: Folder<'_>, file: File) -> Option<Option<u64>> {
+    let Folder { offered, renditions, .. } = folder;
+    let (number, epoch, part) = match file {
+        File::Init(_) => return None,
+        File::Part { epoch, number, part } => (number, epoch, Some(part)),
+        File::Segment { epoch, number } => (number, epoch, None),
+    };
+    let original = source.original(&offered.original);
+    if renditions.made(original.as_ref(), number, &offered.level).is_some() {
+        return None;
+    }
+    let is_there = source.with_index(|index| {
+        epoch_of(index, &offered.original, number) == Some(epoch)
+            && part.is_none_or(|part| !is_far(index, &offered.original, number, part))
+    });
+    let segment = original.segment(number).filter(|_| is_there);
+    Some(segment.map(|segment| renditions.init_id(segment.init, &offered.level)))
+}
+
+/// RFC 9110 §9.3.2: without what only making it tells, its length and its entity tag.
+fn of_unmade(kind: &'static str, cache: &'static str) -> Response {
+    let body = Body::from_stream(futures_util::stream::empty::<io::Result<Bytes>>());
+    let response = cors().header(header::CACHE_CONTROL, cache).header(header::CONTENT_TYPE, kind);
+    built(response.body(body))
 }
 
 enum Answered {
@@ -635,8 +670,39 @@ fn as_it_is_made(
 
 #[cfg(test)]
 mod tests {
+    use media::codec::{VIDEO_TIMESCALE, VideoCodec, VideoConfig, opus, vpx};
+    use media::fmp4::init_segment;
+
     use super::*;
-    use crate::tracks::tests::{NAME, levels, one_segment, published, shelf};
+    use crate::tracks::tests::{NAME, levels, levels_by, one_segment, published, shelf};
+
+    /// FFmpeg is built in many ways.
+    #[test]
+    fn what_ffmpeg_here_cannot_make_is_not_offered() {
+        let record = [1, 0, 0, 0, 0, 10, 0x82, 2, 2, 2, 0, 0];
+        let codec = VideoCodec::Vpx(vpx::CodecConfiguration::parse(true, &record).unwrap());
+        let (sample_aspect, frame_rate, colour) = (None, None, None);
+        let (width, height) = (1_280, 720);
+        let video = VideoConfig { codec, width, height, sample_aspect, frame_rate, colour };
+        let video = init_segment(&Config::Video(video), VIDEO_TIMESCALE);
+        let opus = opus::Head::parse(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0").unwrap();
+        let sound = init_segment(&Config::Audio(opus.config()), 48_000);
+        let ladder = Ladder::parse(&["360p".to_owned()]);
+        for (decoders, encoders, pictures, sounds) in [
+            ("h264,vp9,opus", "libx264,aac", "h264 360p", "aac"),
+            ("h264,opus", "libx264,aac", "", "aac"),
+            ("vp9", "libx264,aac", "h264 360p", ""),
+            ("vp9,opus", "aac", "", "aac"),
+            ("vp9,opus", "libx264,libopus", "h264 360p", ""),
+        ] {
+            let levels = levels_by(&format!("decoders {decoders} encoders {encoders}"));
+            for (init, expect) in [(&video, pictures), (&sound, sounds)] {
+                let found = levels.of_init(init, &[], Some(&ladder), &[]);
+                let names: Vec<&str> = found.iter().map(|level| level.name.as_str()).collect();
+                assert_eq!(names.join(" "), expect, "{decoders} {encoders}");
+            }
+        }
+    }
 
     /// As the original: what comes next is waited for, in a place of its own, and nothing else.
     #[tokio::test(start_paused = true)]
@@ -650,6 +716,7 @@ mod tests {
             let level = shown.in_folder(NAME).unwrap();
             let began = tokio::time::Instant::now();
             let places = (&counters, waiter);
+            let name = (&Method::GET, name);
             let answer = file(&source, level, places, name, &HeaderMap::new()).await;
             (answer.status().as_u16(), began.elapsed())
         };
@@ -670,6 +737,42 @@ mod tests {
             places.push(place);
         }
         assert_eq!(ask("1-5.1.m4s").await, (503, Duration::ZERO), "its address has its share");
+    }
+
+    /// Nobody makes it, and it is not waited for.
+    #[tokio::test(start_paused = true)]
+    async fn the_head_of_what_is_not_made_is_told_without_making_it() {
+        let (_origin, producer) = published();
+        let shelf = shelf(&producer, one_segment());
+        let shown = shelf.levels(&levels());
+        let (source, counters) = (Source::OnAir(shelf.clone()), shelf.counters().clone());
+        for (name, status) in [
+            ("1-5.0.m4s", 200),
+            ("1-5.m4s", 200),
+            ("2-5.m4s", 404),
+            ("1-5.2.m4s", 404),
+            ("1-6.m4s", 404),
+            ("1-9.m4s", 404),
+        ] {
+            let level = shown.in_folder(NAME).unwrap();
+            let began = tokio::time::Instant::now();
+            let (places, asked) = ((&counters, Waiter(None)), (&Method::HEAD, name));
+            let answer = file(&source, level, places, asked, &HeaderMap::new()).await;
+            assert_eq!(answer.status(), status, "{name}");
+            assert_eq!(began.elapsed(), Duration::ZERO, "{name}");
+            if status == 200 {
+                assert_eq!(answer.headers()[header::CONTENT_TYPE], "video/mp4", "{name}");
+                let size = http_body::Body::size_hint(answer.body()).exact();
+                assert_eq!(size, None, "{name}: no length is said");
+            }
+        }
+        let (level, original) = (shown.get(NAME).unwrap(), source.original(ORIGINAL));
+        let (offered, renditions) = level;
+        assert!(renditions.made(original.as_ref(), 5, &offered.level).is_none());
+        assert_eq!(
+            renditions.counters().prefetched_used.load(std::sync::atomic::Ordering::Relaxed),
+            0
+        );
     }
 
     /// A player tries again, or takes another level; what is not there is not asked for again.

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use control::{Control, EngineError, InputUid, PublicDetails, Resolved, VideoUid};
+use package::Index;
 use record::{History, HistoryError, Recording};
 use tokio::sync::Notify;
 
 use crate::clip::Plans;
-use crate::levels::Levels;
+use crate::levels::{Levels, ORIGINAL};
 use crate::limits::{BEGINNING, ENDED_KEPT, FINISHING};
 use crate::shelf::{Counters, Seat, Shelf};
 
@@ -62,6 +63,30 @@ pub enum Found {
     },
     /// Nothing.
     Nothing,
+}
+
+impl Found {
+    /// Whether there may be something to see in it: of an input off the air, in its newest recording.
+    pub(crate) async fn may_have_pictures(&self, library: &Library) -> bool {
+        let recorded;
+        let of = match self {
+            Self::OffAir { recording: Some(video), .. } => {
+                recorded = Box::pin(library.find(video.as_str())).await;
+                &recorded
+            }
+            found => found,
+        };
+        match of {
+            Self::Shelf { shelf, .. } => shelf.with_index(may_have_pictures),
+            Self::Recording { recording, .. } => may_have_pictures(&recording.index),
+            Self::OffAir { .. } | Self::Nothing => false,
+        }
+    }
+}
+
+/// Whether a broadcast has pictures, or may be about to: what has sound alone has begun without them.
+pub(crate) fn may_have_pictures(index: &Index) -> bool {
+    index.rendition(ORIGINAL).is_some() || !index.playable()
 }
 
 /// The live input or video whose media the namespace `(default, uid)` and those below it are; none of any other, whoever may publish there.

@@ -34,9 +34,12 @@ pub(crate) async fn watch(
     headers: HeaderMap,
 ) -> Response {
     let clip = query.as_deref().and_then(|query| clip::named(query, site.clip_max));
-    match About::of(site.library.find(&pass.id).await) {
+    let found = site.library.find(&pass.id).await;
+    let has_pictures = found.may_have_pictures(&site.library).await;
+    match About::of(found) {
         Some(about) => {
-            let pictured = about.pictured && site.library.levels().pictures().is_some();
+            let pictured =
+                about.pictured && has_pictures && site.library.levels().pictures().is_some();
             let about = About { clip, pictured, ..about };
             let head = about.head(&origin(&site, &uri, &headers), &id);
             pages::watch(StatusCode::OK, site.quic(), &head)
@@ -84,7 +87,9 @@ pub(crate) async fn oembed(
         Ok(pass) => pass,
         Err(refusal) => return gate::refused(refusal),
     };
-    let Some(about) = About::of(site.library.find(&pass.id).await) else {
+    let found = site.library.find(&pass.id).await;
+    let has_pictures = found.may_have_pictures(&site.library).await;
+    let Some(about) = About::of(found) else {
         return playlist::not_found("no such video or live input");
     };
     let clip = url.split('#').next().and_then(|url| url.split_once('?'));
@@ -111,7 +116,7 @@ pub(crate) async fn oembed(
         "width": width,
         "height": height,
     });
-    if about.pictured && site.library.levels().pictures().is_some() {
+    if about.pictured && has_pictures && site.library.levels().pictures().is_some() {
         let (width, height) = fitted(Some(640), None);
         let query = format!("{}width={width}&height={height}", about.beginning());
         answer["thumbnail_url"] = thumbnail(&origin, &id, &query).into();

@@ -398,7 +398,12 @@ pub(crate) mod tests {
 
     /// Levels that are offered, of which no part ever comes: nobody runs who would make them.
     pub(crate) fn levels() -> Arc<Levels> {
-        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
+        levels_by("airwave-encode decoders h264,aac encoders libx264,libopus,mjpeg")
+    }
+
+    /// The same, by a program that says this of itself.
+    pub(crate) fn levels_by(words: &str) -> Arc<Levels> {
+        let (path, words) = ("/nowhere".into(), words.to_owned());
         let settings = Settings {
             workers: 1,
             memory: u64::MAX,

@@ -11,6 +11,7 @@ use media::codec::h264::annex_b_to_lengths;
 use tokio::time::Instant as Timestamp;
 
 use crate::limits::HARDWARE_AGAIN_MAX;
+use crate::off::Off;
 use crate::renditions::SOFTWARE;
 
 /// Who encodes the pictures of a level, and the id of the parameter sets that they refer to.
@@ -80,12 +81,6 @@ struct State {
     wait: Duration,
 }
 
-struct Off {
-    why: String,
-    /// When it is tried again; none while it is tried.
-    until: Option<Timestamp>,
-}
-
 impl Hardware {
     pub(crate) fn new(name: String, again: Duration) -> Self {
         let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -124,15 +119,12 @@ impl Hardware {
 
     /// When it is to be tried again.
     pub(crate) fn again_at(&self) -> Option<Timestamp> {
-        self.state().off.as_ref()?.until
+        self.state().off.as_ref()?.until()
     }
 
     /// Whether it is to be tried now; then it is, and nobody else does.
     pub(crate) fn is_due(&self) -> bool {
-        let now = Timestamp::now();
-        let mut state = self.state();
-        let until = state.off.as_mut().map(|off| &mut off.until);
-        until.is_some_and(|until| until.take_if(|until| *until <= now).is_some())
+        self.state().off.as_mut().is_some_and(Off::is_due)
     }
 
     /// What came of it. True if it works again.
@@ -157,9 +149,9 @@ impl Hardware {
     pub(crate) fn complaint(&self) -> Option<String> {
         let state = self.state();
         let off = state.off.as_ref()?;
-        let left = off.until.map(|until| until.saturating_duration_since(Timestamp::now()));
+        let left = off.until().map(|until| until.saturating_duration_since(Timestamp::now()));
         let left = left.unwrap_or_default().as_secs();
-        let (name, why) = (&self.name, &off.why);
+        let (name, why) = (&self.name, off.why());
         Some(format!(
             "the encoder {name} has failed, {SOFTWARE} does it ({why}); it is tried again in {left} s"
         ))
@@ -172,7 +164,7 @@ impl Hardware {
 
 impl State {
     fn goes_off(&mut self, why: &str, now: Timestamp) {
-        self.off = Some(Off { why: why.to_owned(), until: Some(now + self.wait) });
+        self.off = Some(Off::new(why, now + self.wait));
         self.wait = (self.wait * 2).min(HARDWARE_AGAIN_MAX);
     }
 }

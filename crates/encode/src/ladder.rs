@@ -4,12 +4,14 @@ use media::codec::{AudioCodec, AudioConfig, VIDEO_TIMESCALE, VideoCodec, VideoCo
 use media::rung::{Rung, usual_kbps};
 
 use crate::hardware::Coder;
-use crate::limits::{LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN, SOUND_CHANNELS_MAX, SOUND_RATES};
-use crate::sound::Sound;
+use crate::limits::{
+    FRAME_RATE_MAX, LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN, SOUND_CHANNELS_MAX, SOUND_RATES,
+};
+use crate::sound::{SOUND_LEVEL_CHANNELS, Sound};
 use crate::wire::{Codec, H264, SoundCoding};
 
 /// Rises when the same level is encoded in another way: what was made before is then another thing.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// Levels below the original, the largest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -93,7 +95,9 @@ impl Ladder {
         }
         for rung in self.rungs.iter().filter(|r| r.height < short) {
             let size = scaled((width, height), rung.height);
-            if size.0.max(size.1) <= SIDE_MAX {
+            // Of an odd side, the rung below it may be of the same size as what is above.
+            let is_new = levels.iter().all(|level| level.size() != Some(size));
+            if size.0.max(size.1) <= SIDE_MAX && is_new {
                 levels.push(level(format!("{}p", rung.height), size, rung.max_kbps, original));
             }
         }
@@ -125,10 +129,12 @@ impl Ladder {
         self.sound_in(original, coding)
     }
 
-    /// The same; and AAC where it was `before` in one of these codecs that not everything plays.
+    /// The same; and AAC, which is in stereo, where it was `before` in one of these codecs that not everything plays, or has
+    /// more channels than everything does.
     pub fn sounds(&self, original: &AudioConfig, before: &[String]) -> Vec<Level> {
         let was_needed = before.iter().any(|codec| !codec_plays_everywhere(codec));
-        let aac = was_needed.then(|| self.sound_in(original, SoundCoding::Aac)).flatten();
+        let needed = was_needed || original.channels > SOUND_LEVEL_CHANNELS;
+        let aac = needed.then(|| self.sound_in(original, SoundCoding::Aac)).flatten();
         let own = self.sound(original).filter(|own| aac.as_ref() != Some(own));
         own.into_iter().chain(aac).collect()
     }
@@ -163,7 +169,7 @@ fn level(
     max_kbps: u32,
     original: &VideoConfig,
 ) -> Level {
-    let level_idc = level_idc(width, height, max_kbps);
+    let level_idc = level_idc((width, height), max_kbps, rate_of(original));
     let share_permille = share_permille(original, u64::from(width) * u64::from(height));
     let kind = Kind::Pictures { width, height, level_idc };
     Level { name, max_kbps, share_permille, kind }
@@ -218,9 +224,15 @@ fn codec_plays_everywhere(codec: &str) -> bool {
     }
 }
 
-/// ISO 14496-10 Table A-1: the lowest level for 60 frames a second of this size and this cap (High profile: 1.25 times
-/// that of Main). Not by the rate that was measured, so that it is known before the first frame.
-fn level_idc(width: u32, height: u32, max_kbps: u32) -> u8 {
+/// Frames a second that a level is said to be for: 60, or what the stream states if that is more. Not what was measured, so that
+/// it is known before the first frame; what is stated beyond 240 is nobody's rate.
+fn rate_of(original: &VideoConfig) -> u64 {
+    let stated = original.frame_rate.map_or(0, |r| r.num().div_ceil(r.den().max(1)));
+    if (61..=FRAME_RATE_MAX).contains(&stated) { stated.into() } else { 60 }
+}
+
+/// ISO 14496-10 Table A-1: the lowest level for this size, cap and rate (High profile: 1.25 times the bits of Main).
+fn level_idc((width, height): (u32, u32), max_kbps: u32, rate: u64) -> u8 {
     let blocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
     let table: [(u8, u64, u64, u32); 11] = [
         (13, 11_880, 396, 960),
@@ -235,9 +247,9 @@ fn level_idc(width: u32, height: u32, max_kbps: u32) -> u8 {
         (52, 2_073_600, 36_864, 300_000),
         (62, 16_711_680, 139_264, 1_000_000),
     ];
-    let fits = table
-        .iter()
-        .find(|(_, rate, size, kbps)| blocks * 60 <= *rate && blocks <= *size && max_kbps <= *kbps);
+    let fits = table.iter().find(|(_, rate_max, size, kbps)| {
+        blocks * rate <= *rate_max && blocks <= *size && max_kbps <= *kbps
+    });
     fits.map_or(62, |(level, ..)| *level)
 }
 
@@ -269,7 +281,7 @@ impl Level {
             None => ((width & !1).max(SIDE_MIN), (height & !1).max(SIDE_MIN)),
         };
         let (width, height) = (size.0.min(SIDE_MAX), size.1.min(SIDE_MAX));
-        let level_idc = level_idc(width, height, self.max_kbps);
+        let level_idc = level_idc((width, height), self.max_kbps, rate_of(original));
         Self { kind: Kind::Pictures { width, height, level_idc }, ..self.clone() }
     }
 
@@ -408,7 +420,7 @@ pub(crate) mod tests {
             (1280, 720, None, "h264 1280x720 20, 360p 640x360 1f"),
             (1080, 1920, None, "h264 1080x1920 2a, 720p 720x1280 20, 360p 360x640 1f"),
             (1440, 1080, wide, "h264 1920x1080 2a, 720p 1280x720 20, 360p 640x360 1f"),
-            (641, 361, None, "h264 640x360 1f, 360p 640x360 1f"),
+            (641, 361, None, "h264 640x360 1f"),
             (853, 480, None, "h264 852x480 1f, 360p 640x360 1f"),
             (320, 180, None, "h264 320x180 15"),
             (15, 15, None, ""),
@@ -426,6 +438,28 @@ pub(crate) mod tests {
             assert_eq!(found.join(", "), expect, "{width}x{height}");
         }
         assert!(Ladder::copy_only().levels(&original(1920, 1080, None)).is_empty());
+    }
+
+    /// ISO 14496-10 Table A-1, macroblocks a second.
+    #[test]
+    fn a_level_says_what_the_rate_takes_that_is_stated() {
+        let ladder = Ladder::new(vec!["720p=2800".parse().unwrap(), "240p=400".parse().unwrap()]);
+        for (rate, expect) in [
+            (None, "avc1.640020 avc1.64001e"),
+            (Ratio::new(30, 1), "avc1.640020 avc1.64001e"),
+            (Ratio::new(60_000, 1_001), "avc1.640020 avc1.64001e"),
+            (Ratio::new(90, 1), "avc1.64002a avc1.64001e"),
+            (Ratio::new(120_000, 1_001), "avc1.64002a avc1.64001f"),
+            (Ratio::new(240, 1), "avc1.640033 avc1.64001f"),
+            (Ratio::new(90_000, 1), "avc1.640020 avc1.64001e"),
+        ] {
+            let original = VideoConfig { frame_rate: rate, ..original(1920, 1080, None) };
+            let levels = ladder.levels(&original).into_iter().filter(|level| level.name != "h264");
+            let levels: Vec<Level> = levels.collect();
+            let codecs: Vec<String> = levels.iter().map(Level::codec_string).collect();
+            assert_eq!(codecs.join(" "), expect, "{rate:?}");
+            assert!(levels.iter().all(|level| level.of_shape(&original) == *level));
+        }
     }
 
     #[test]
@@ -544,6 +578,10 @@ pub(crate) mod tests {
             (aac(&[0x12, 0x10]), &["Opus", "mp4a.40.2"], "opus aac"),
             (aac(&[0x12, 0x10]), &["mp4a.6B"], "opus aac"),
             (opus.clone(), &["mp4a.40.2", "Opus"], "aac"),
+            // 5.1 and 7.1.
+            (aac(&[0x11, 0xb0]), &[], "opus aac"),
+            (aac(&[0x11, 0xb8]), &[], "opus aac"),
+            (of(48_000, 6), &[], "aac"),
             (of(384_000, 2), &["Opus"], ""),
         ] {
             let before: Vec<String> = before.iter().map(|codec| (*codec).to_owned()).collect();

@@ -28,6 +28,7 @@ mod ladder;
 pub mod limits;
 mod made;
 mod memory;
+mod off;
 mod original;
 mod picture;
 mod pictures;

@@ -23,6 +23,9 @@ pub const PIXELS_MAX: u64 = 8_192 * 4_352;
 /// Pictures of a side below this are not encoded: a macroblock.
 pub const SIDE_MIN: u32 = 16;
 
+/// Frames a second that a level is encoded for; a stream that states more is not believed.
+pub const FRAME_RATE_MAX: u32 = 240;
+
 /// Bytes that an encoder process may have mapped: an 8K picture, its references, and three rungs fit.
 pub const PROCESS_BYTES_MAX: u64 = 4 << 30;
 

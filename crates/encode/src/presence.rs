@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant as Timestamp;
 
 use crate::limits::{PROGRAM_AGAIN, PROGRAM_AGAIN_MAX, STARTS_FAILED};
+use crate::off::Off;
 use crate::pool::Pool;
 use crate::program::{Program, WITHOUT_PROGRAM};
 use crate::worker::{Worker, WorkerError};
@@ -21,15 +22,9 @@ struct State {
     greeting: Option<String>,
     /// Starts that have failed in a row.
     failed: u32,
+    /// None of its processes can be started, and nobody tries before it is looked for.
     off: Option<Off>,
-}
-
-/// None of its processes can be started, and nobody tries.
-struct Off {
-    why: String,
-    /// When it is looked for again; none while somebody looks.
-    until: Option<Timestamp>,
-    /// How long after that, if it is not there then.
+    /// How long after that it is looked for again, if it is not there then.
     wait: Duration,
     /// It was looked for, and people were told.
     told: bool,
@@ -38,7 +33,9 @@ struct Off {
 impl Presence {
     pub(crate) fn new(program: Program) -> Self {
         let program = Arc::new(program);
-        Self { state: Mutex::new(State { program, greeting: None, failed: 0, off: None }) }
+        let (greeting, off) = (None, None);
+        let state = State { program, greeting, failed: 0, off, wait: PROGRAM_AGAIN, told: false };
+        Self { state: Mutex::new(state) }
     }
 
     pub(crate) fn program(&self) -> Arc<Program> {
@@ -52,20 +49,17 @@ impl Presence {
     /// Why nothing can be encoded now, if so.
     pub(crate) fn complaint(&self) -> Option<String> {
         let state = self.state();
-        state.off.as_ref().map(|off| format!("{WITHOUT_PROGRAM} ({})", off.why))
+        state.off.as_ref().map(|off| format!("{WITHOUT_PROGRAM} ({})", off.why()))
     }
 
     /// When it is to be looked for again.
     pub(crate) fn again_at(&self) -> Option<Timestamp> {
-        self.state().off.as_ref()?.until
+        self.state().off.as_ref()?.until()
     }
 
     /// Whether it is to be looked for now; then it is, and nobody else does.
     pub(crate) fn is_due(&self) -> bool {
-        let now = Timestamp::now();
-        let mut state = self.state();
-        let until = state.off.as_mut().map(|off| &mut off.until);
-        until.is_some_and(|until| until.take_if(|until| *until <= now).is_some())
+        self.state().off.as_mut().is_some_and(Off::is_due)
     }
 
     pub(crate) fn started(&self) {
@@ -77,8 +71,8 @@ impl Presence {
         let mut state = self.state();
         state.failed += 1;
         if state.failed >= STARTS_FAILED && state.off.is_none() {
-            let (until, wait) = (Some(Timestamp::now()), PROGRAM_AGAIN);
-            state.off = Some(Off { why: why.to_string(), until, wait, told: false });
+            state.off = Some(Off::new(why.to_string(), Timestamp::now()));
+            (state.wait, state.told) = (PROGRAM_AGAIN, false);
         }
     }
 
@@ -94,6 +88,9 @@ impl Presence {
         let mut state = self.state();
         if program != *state.program {
             tracing::info!(program = %program.words, "the encoder program is another one now");
+            if let Some(lacks) = program.lacks() {
+                tracing::warn!("{lacks}");
+            }
             state.program = Arc::new(program);
             state.greeting = None;
         }
@@ -106,7 +103,7 @@ impl Presence {
     fn found(&self) {
         let mut state = self.state();
         state.failed = 0;
-        if state.off.take().is_some_and(|off| off.told) {
+        if state.off.take().is_some() && state.told {
             tracing::info!(program = %state.program.words, "the encoder program is there again");
         }
     }
@@ -114,13 +111,14 @@ impl Presence {
     /// It was looked for in vain.
     fn missed(&self, why: String) {
         let mut state = self.state();
-        let Some(off) = &mut state.off else { return };
-        if !std::mem::replace(&mut off.told, true) {
+        if state.off.is_none() {
+            return;
+        }
+        if !std::mem::replace(&mut state.told, true) {
             tracing::warn!(error = %why, "{WITHOUT_PROGRAM}");
         }
-        off.why = why;
-        off.until = Some(Timestamp::now() + off.wait);
-        off.wait = (off.wait * 2).min(PROGRAM_AGAIN_MAX);
+        state.off = Some(Off::new(why, Timestamp::now() + state.wait));
+        state.wait = (state.wait * 2).min(PROGRAM_AGAIN_MAX);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use tokio::process::Command;
 
 use crate::limits::{TRY_DEADLINE, VERSION_DEADLINE, WORDS_BYTES_MAX};
-use crate::wire;
+use crate::wire::{self, Codec, SoundCodec};
 
 /// What it means that there is no program.
 pub const WITHOUT_PROGRAM: &str =
@@ -168,12 +168,70 @@ impl Program {
     pub fn has_encoder(&self, name: &str) -> bool {
         lists_encoder(&self.words, name)
     }
+
+    /// Whether its FFmpeg decodes this codec, by its name in FFmpeg.
+    pub(crate) fn has_decoder(&self, name: &str) -> bool {
+        lists(&self.words, "decoders ", name)
+    }
+
+    /// What its FFmpeg lacks of all that is asked of it, in words.
+    pub fn lacks(&self) -> Option<String> {
+        let lacking = |names: &[&'static str], what: &str| {
+            let names = names.iter().copied().filter(|name| !lists(&self.words, what, name));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let (decoders, encoders) =
+            (lacking(&DECODERS, "decoders "), lacking(&ENCODERS, "encoders "));
+        let decoders = (!decoders.is_empty()).then(|| format!("no decoder of {decoders}"));
+        let encoders = (!encoders.is_empty()).then(|| format!("no encoder {encoders}"));
+        let lacks: Vec<String> = [decoders, encoders].into_iter().flatten().collect();
+        let lacks = (!lacks.is_empty()).then(|| lacks.join(" and "))?;
+        Some(format!("FFmpeg here has {lacks}: levels and pictures that need it are not offered"))
+    }
 }
+
+impl Codec {
+    /// Its name in FFmpeg.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::Hevc => "hevc",
+            Self::Av1 => "av1",
+            Self::Vp9 => "vp9",
+            Self::Vp8 => "vp8",
+        }
+    }
+}
+
+impl SoundCodec {
+    /// Its name in FFmpeg.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Aac => "aac",
+            Self::Opus => "opus",
+            Self::Ac3 => "ac3",
+            Self::Eac3 => "eac3",
+            Self::Flac => "flac",
+            Self::Mp3 => "mp3",
+        }
+    }
+}
+
+/// What is decoded, by its names in FFmpeg.
+const DECODERS: [&str; 11] =
+    ["h264", "hevc", "av1", "vp9", "vp8", "aac", "opus", "ac3", "eac3", "mp3", "flac"];
+
+/// Levels and thumbnails, where nothing else is configured.
+const ENCODERS: [&str; 4] = ["libx264", "aac", "libopus", "mjpeg"];
 
 /// Whether a program that says this of itself has an encoder of this name.
 pub(crate) fn lists_encoder(words: &str, name: &str) -> bool {
-    let listed = words.split("encoders ").nth(1).unwrap_or_default();
-    listed.split(',').any(|known| known.trim() == name)
+    lists(words, "encoders ", name)
+}
+
+fn lists(words: &str, what: &str, name: &str) -> bool {
+    let listed = words.split(what).nth(1).and_then(|rest| rest.split(' ').next());
+    listed.unwrap_or_default().split(',').any(|known| known.trim() == name)
 }
 
 #[cfg(test)]
@@ -181,6 +239,35 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn what_an_ffmpeg_lacks_is_told_by_name() {
+        let decoders = "h264,hevc,av1,vp9,vp8,aac,opus,ac3,eac3,mp3,flac";
+        let behind = ": levels and pictures that need it are not offered";
+        for (decoders, encoders, expect) in [
+            (decoders, "libx264,mjpeg,aac,libopus,h264_vaapi", None),
+            (
+                "h264,aac,opus,ac3,eac3,mp3,flac",
+                "libx264,mjpeg,aac,libopus",
+                Some("no decoder of hevc, av1, vp9, vp8"),
+            ),
+            (decoders, "mjpeg,aac", Some("no encoder libx264, libopus")),
+            (
+                "hevc,av1,vp9,vp8,aac,opus,ac3,eac3,mp3,flac",
+                "libx264,aac,libopus",
+                Some("no decoder of h264 and no encoder mjpeg"),
+            ),
+        ] {
+            let words = format!(
+                "airwave-encode 1 wire 5 libavcodec 59 decoders {decoders} encoders {encoders}"
+            );
+            let program = Program { path: PathBuf::new(), words };
+            let expect = expect.map(|lacks| format!("FFmpeg here has {lacks}{behind}"));
+            assert_eq!(program.lacks(), expect);
+            assert_eq!(program.has_decoder("h264"), decoders.starts_with("h264"));
+            assert!(!program.has_decoder("libx264") && !program.has_encoder("h264"));
+        }
+    }
 
     /// It says nothing itself: one of another processor, one that the kernel ended, one that lacks a library.
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use media::codec::VideoConfig;
+use media::codec::{AudioConfig, VideoConfig};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant as Timestamp;
@@ -20,7 +20,7 @@ use crate::allowance::Allowance;
 use crate::cache::Cache;
 use crate::hardware::Hardware;
 use crate::inits::{Inits, Unknown};
-use crate::ladder::Level;
+use crate::ladder::{Level, codec_of};
 use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX, LIVE_BEHIND};
 use crate::made::{Failed, Made};
 use crate::memory::{TooLarge, fits};
@@ -29,8 +29,7 @@ use crate::pictures::{Asked, Pictures};
 use crate::pool::{Pool, Priority};
 use crate::program::Program;
 use crate::rate::{LevelBits, OriginalBits, Rates};
-use crate::sound::Sound;
-use crate::wire::SoundCoding;
+use crate::sound;
 use crate::worker::Counters;
 
 /// How levels are made.
@@ -243,14 +242,8 @@ impl Renditions {
         }
         let hardware = (listed && settings.encoder != SOFTWARE)
             .then(|| Hardware::new(settings.encoder.clone(), settings.hardware_again));
-        for coding in [SoundCoding::Aac, SoundCoding::Opus] {
-            let encoder = Sound { coding }.encoder();
-            if !program.has_encoder(encoder) {
-                tracing::warn!(
-                    encoder,
-                    "FFmpeg has no such encoder here: no levels of sound by it"
-                );
-            }
+        if let Some(lacks) = program.lacks() {
+            tracing::warn!("{lacks}");
         }
         let pool = Pool::new(program, &settings, hardware.is_some());
         let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
@@ -290,6 +283,27 @@ impl Renditions {
     pub fn complaint(&self) -> Option<String> {
         let hardware = || self.hardware.as_ref()?.complaint();
         self.pool.presence().complaint().or_else(hardware)
+    }
+
+    /// What its FFmpeg lacks, in words.
+    pub fn lacks(&self) -> Option<String> {
+        self.program().lacks()
+    }
+
+    /// Whether pictures can be drawn at all.
+    pub fn draws(&self) -> bool {
+        self.program().has_encoder("mjpeg")
+    }
+
+    /// Whether what begins so can be decoded here.
+    pub fn decodes(&self, original: &VideoConfig) -> bool {
+        codec_of(original).is_some_and(|codec| self.program().has_decoder(codec.name()))
+    }
+
+    /// The same of sound.
+    pub fn decodes_sound(&self, original: &AudioConfig) -> bool {
+        let source = sound::source_of(original);
+        source.is_some_and(|source| self.program().has_decoder(source.codec.name()))
     }
 
     /// The encoder in hardware does not work: libx264 does it until it does again.
@@ -367,13 +381,23 @@ impl Renditions {
 
     /// Whether FFmpeg here has what makes a level.
     pub fn makes(&self, level: &Level) -> bool {
-        // Pictures have an encoder to fall back to, and fail without any.
-        level.as_sound().is_none_or(|sound| self.program().has_encoder(sound.encoder()))
+        // An encoder in hardware has that one to fall back to, and is never without it.
+        let encoder = level.as_sound().map_or(SOFTWARE, |sound| sound.encoder());
+        self.program().has_encoder(encoder)
     }
 
     /// What a job of all these levels of pictures like these takes of the memory, in bytes; an error where that is more than may be.
     pub fn fits(&self, source: &VideoConfig, levels: &[Level]) -> Result<u64, TooLarge> {
         fits(source, levels, self.settings.memory)
+    }
+
+    /// A segment of a level, if memory has all of it; nothing is made, and nobody is taken to watch.
+    pub fn made(&self, original: &dyn Original, number: u64, level: &Level) -> Option<Arc<Made>> {
+        self.follow_program();
+        let segment = (original.video().to_owned(), original.track().to_owned(), number);
+        let state = self.state();
+        let made = &state.made.get(&(segment, level.clone()))?.made;
+        made.whole().map(|_| made.clone())
     }
 
     /// A segment of a level, which may still be being made. Who asks for it will want the next one too.

@@ -86,7 +86,7 @@ pub fn sound_of(init: &Bytes) -> Option<AudioConfig> {
 }
 
 /// How a decoder is told of an original.
-fn source_of(config: &AudioConfig) -> Option<SoundSource> {
+pub(crate) fn source_of(config: &AudioConfig) -> Option<SoundSource> {
     let (codec, record) = match &config.codec {
         AudioCodec::Aac(asc) => (SoundCodec::Aac, asc.bytes().clone()),
         // What stands at its beginning is not skipped: a segment begins anywhere.

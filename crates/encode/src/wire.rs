@@ -280,7 +280,7 @@ pub enum FromEncoder {
     Done {
         /// Pictures, or frames of sound, decoded.
         decoded: u32,
-        /// Frames that could not be decoded.
+        /// Frames that could not be decoded, or with damage only.
         broken: u32,
     },
     /// The job failed, and why.

@@ -55,7 +55,7 @@ pub struct Counters {
     pub pictures: AtomicU64,
     /// Thumbnails, sheets and films made.
     pub drawn: AtomicU64,
-    /// Frames that could not be decoded.
+    /// Frames that could not be decoded, or with damage only.
     pub broken_frames: AtomicU64,
     /// Requests that found no worker in time.
     pub refused: AtomicU64,

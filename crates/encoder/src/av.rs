@@ -157,6 +157,12 @@ pub(crate) fn extradata(context: &Context) -> Vec<u8> {
     }
 }
 
+/// Whether a decoder has hidden damage in this picture, or lacked what it refers to.
+pub(crate) fn is_damaged(picture: &ffmpeg::frame::Video) -> bool {
+    // SAFETY: the frame is alive.
+    unsafe { (*picture.as_ptr()).decode_error_flags != 0 || picture.is_corrupt() }
+}
+
 /// Another reference to the same picture, with properties of its own.
 pub(crate) fn reference(picture: &ffmpeg::frame::Video) -> Option<ffmpeg::frame::Video> {
     let mut new = ffmpeg::frame::Video::empty();

@@ -117,6 +117,8 @@ impl Decode {
             self.decoded += 1;
             let asked = picture.pts().and_then(|pts| self.asked.remove(&pts));
             let Some(asked) = asked.filter(|asked| asked.shown) else { continue };
+            // It goes on as it is: who watches sees less of it than of a picture that is missing.
+            self.broken += u32::from(av::is_damaged(&picture));
             // Else the encoder would make it what the source made it.
             let kind = if asked.begins { picture::Type::I } else { picture::Type::None };
             picture.set_kind(kind);

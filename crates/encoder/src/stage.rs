@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use encode::limits::FRAME_RATE_MAX;
 use encode::wire::{FromEncoder, H264, Output};
 use ffmpeg::format::Pixel;
 use ffmpeg::software::scaling;
@@ -292,11 +293,21 @@ fn x264(h264: &H264, options: &mut Dictionary) {
     options.set("crf", format!("{}.{}", h264.crf_tenths / 10, h264.crf_tenths % 10));
     let mut parameters = format!(
         "threads=1:sliced-threads=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:\
-         keyint=infinite:force-cfr=1:level={}:vbv-maxrate={}:vbv-bufsize={}:vbv-init=0.364",
-        h264.level, h264.max_kbps, h264.buffer_kbit
+         keyint=infinite:force-cfr=1:level={}:vbv-maxrate={}:vbv-bufsize={}:vbv-init={:.3}",
+        h264.level,
+        h264.max_kbps,
+        h264.buffer_kbit,
+        in_hand(h264.frame_rate)
     );
     if h264.parameter_set > 0 {
         parameters.push_str(&format!(":sps-id={}", h264.parameter_set));
     }
     options.set("x264-params", parameters);
+}
+
+/// How much of its buffer a segment has in hand when it begins. The faster frames come, the more of it x264 has used up at the
+/// end: beyond 60 a second, so much less that a segment takes no more over its cap than a slower one.
+fn in_hand((rate, per): (u32, u32)) -> f64 {
+    let rate = f64::from(rate) / f64::from(per.max(1));
+    0.364 * 60.0 / rate.clamp(60.0, f64::from(FRAME_RATE_MAX))
 }

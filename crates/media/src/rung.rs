@@ -19,6 +19,21 @@ pub struct Rung {
 )]
 pub struct NoRung(String);
 
+/// A height that stands in a ladder more than once: it has one cap.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}p stands there twice: write each height once")]
+pub struct Twice(u32);
+
+/// Whether each height is there once.
+pub fn each_once(rungs: &[Rung]) -> Result<(), Twice> {
+    let mut heights: Vec<u32> = rungs.iter().map(|rung| rung.height).collect();
+    heights.sort_unstable();
+    match heights.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Twice(pair[0])),
+        None => Ok(()),
+    }
+}
+
 impl FromStr for Rung {
     type Err = NoRung;
 
@@ -57,6 +72,23 @@ pub fn usual_kbps(height: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ladder_has_each_height_once() {
+        for (rungs, expect) in [
+            (&[][..], None),
+            (&["720p", "360p"], None),
+            (&["360p", "360p"], Some("360p stands there twice: write each height once")),
+            (
+                &["360p=500", "720p", "360p"],
+                Some("360p stands there twice: write each height once"),
+            ),
+        ] {
+            let rungs: Vec<Rung> = rungs.iter().map(|rung| rung.parse().unwrap()).collect();
+            let said = each_once(&rungs).err().map(|error| error.to_string());
+            assert_eq!(said.as_deref(), expect);
+        }
+    }
 
     #[test]
     fn rungs_as_people_write_them() {

@@ -225,7 +225,11 @@ fn text(admin: &Admin) -> String {
             ("level_segments_made_ahead_used", "Asked for then.", &levels.prefetched_used),
             ("level_segments_from_disk", "Not encoded again.", &levels.cached),
             ("level_jobs_dropped", "Begun for nobody any more.", &levels.dropped),
-            ("level_frames_broken", "Frames that could not be decoded.", &levels.broken_frames),
+            (
+                "level_frames_broken",
+                "Frames that could not be decoded, or with damage only.",
+                &levels.broken_frames,
+            ),
         ] {
             out.counter(name, help, of(counter));
         }

@@ -90,9 +90,11 @@ impl Encoding {
     }
 
     fn words(&self) -> Option<String> {
-        let later = self.levels.renditions().and_then(|renditions| renditions.complaint());
-        // What is lost while the server runs is worse.
-        later.or_else(|| self.known().clone())
+        let renditions = self.levels.renditions();
+        let later = renditions.and_then(|renditions| renditions.complaint());
+        // What is lost while the server runs is worse; what FFmpeg never had is the least.
+        let lacks = || renditions.and_then(|renditions| renditions.lacks());
+        later.or_else(|| self.known().clone()).or_else(lacks)
     }
 
     fn known(&self) -> MutexGuard<'_, Option<String>> {
@@ -253,6 +255,8 @@ mod tests {
         let set = |text| Layer::setting(text).unwrap();
         assert_eq!(linger(&[set("encode.linger_s=60")]), 60);
         assert!(load(&[set("encode.linger_s=0")]).is_err());
+        assert!(load(&[set("encode.ladder=[\"360p\",\"720p\"]")]).is_ok());
+        assert!(load(&[set("encode.ladder=[\"360p\",\"360p=500\"]")]).is_err(), "twice");
     }
 
     #[test]
@@ -303,6 +307,35 @@ mod tests {
             assert_eq!(about(levels()), said(input_with), "{ladder} {pictures}");
             assert_eq!(about(Some(Vec::new())), None, "{ladder} {pictures}");
         }
+    }
+
+    /// Levels that need it are not offered, and whoever looks hears what it is.
+    #[tokio::test]
+    async fn what_ffmpeg_lacks_is_said() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (encoding, _) = encoding(dir.path(), false, "0").await;
+        let program = dir.path().join("program");
+        let words = format!(
+            "airwave-encode 1 wire {} libavcodec 59 decoders h264,aac encoders libx264,aac,mjpeg",
+            encode::wire::VERSION
+        );
+        std::fs::write(&program, format!("#!/bin/sh\necho {words}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let mut config = encoding.config.clone();
+        config.program = program.to_str().unwrap().to_owned();
+        let encoding = Arc::new(Encoding { config, ..Arc::into_inner(encoding).unwrap() });
+        let serve = tokio::spawn(encoding.clone().serve());
+        while encoding.words().is_none() {
+            tokio::task::yield_now().await;
+        }
+        serve.abort();
+        let said = "FFmpeg here has no decoder of hevc, av1, vp9, vp8, opus, ac3, eac3, mp3, flac and no encoder libopus";
+        assert!(
+            encoding.complaint().is_some_and(|words| words.starts_with(said)),
+            "{:?}",
+            encoding.words()
+        );
     }
 
     const NOW: u64 = 1_000;

@@ -263,6 +263,9 @@ fn write_set(
     if set.iter().all(|shown| shown.run.segments.iter().all(|s| s.independent())) {
         out.push_str(" startWithSAP=\"1\"");
     }
+    if let Some((wide, high)) = set.iter().find_map(|shown| shown.content.picture_aspect()) {
+        let _ = write!(out, " par=\"{wide}:{high}\"");
+    }
     if let Some(language) = sources.languages.get(first.run.name) {
         let _ = write!(out, " lang=\"{}\"", escaped(language));
     }

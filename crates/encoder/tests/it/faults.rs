@@ -128,6 +128,32 @@ async fn a_live_job_whose_worker_is_killed_goes_on_before_those_who_wait() {
     assert_eq!(sought.await, Ok(None), "and is served");
 }
 
+/// Its picture is encoded as it came out, and whoever looks at the counter knows.
+#[tokio::test]
+async fn damage_that_a_decoder_hides_is_counted() {
+    for damaged in [false, true] {
+        let studio = Studio::edit(SOURCE, X264, |frames| {
+            // The second half of a frame that is no key frame.
+            let mut data = frames[20].data.to_vec();
+            let half = data.len() / 2;
+            if damaged {
+                data[half..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+            }
+            frames[20].data = data.into();
+        });
+        let renditions = renditions(1).await;
+        let level = &ladder().levels(&studio.config)[0];
+        for number in studio.numbers() {
+            let made = renditions.segment(&studio.original(), number, level).unwrap();
+            assert_eq!(made.part(99).await, Ok(None), "{number}");
+        }
+        let counters = renditions.counters();
+        assert_eq!(counters.pictures.load(Ordering::Relaxed), 60, "all come out");
+        let broken = counters.broken_frames.load(Ordering::Relaxed);
+        assert_eq!(broken > 0, damaged, "{broken}");
+    }
+}
+
 #[tokio::test]
 async fn frames_that_are_none_cost_their_pictures_and_nobody_elses() {
     // Noise in the place of a frame, of three, and of all.

@@ -1,8 +1,11 @@
 //! What lists say that a level takes, beside what it takes: before any of it was made, and afterwards.
 
+use std::slice;
 use std::sync::Arc;
 
 use encode::{Ladder, Level, OriginalBits, Renditions};
+use media::codec::{Config, VIDEO_TIMESCALE, VideoConfig};
+use media::fmp4::init_segment;
 
 use crate::studio::{Studio, renditions};
 
@@ -52,7 +55,17 @@ async fn what_lists_say_is_the_peak_within_a_tenth_and_a_bound_before() {
     let vp9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 120 -keyint_min 120 -b:v 3000k";
     let hevc = "-c:v libx265 -preset ultrafast -tag:v hvc1 -b:v 3000k \
                 -x265-params log-level=none:keyint=120:scenecut=0:vui-timing-info=0";
+    let flat_out = |rate: u32| format!("testsrc2=size=640x360:rate={rate}:duration=4");
+    let of_rate = |rate: u32| {
+        let group = rate * 2;
+        format!(
+            "-c:v libx264 -preset ultrafast -g {group} -keyint_min {group} -sc_threshold 0 -threads 1"
+        )
+    };
+    let (of_120, of_240) = (of_rate(120), of_rate(240));
     for (name, input, arguments, capped) in [
+        ("H.264 at 120 fps", flat_out(120), &*of_120, true),
+        ("H.264 at 240 fps", flat_out(240), &*of_240, true),
         ("VP9 at 60 fps", fast.clone(), vp9, true),
         ("HEVC without its rate", fast, hevc, true),
         ("starved", format!("testsrc2={size}:duration=6"), &*starved, true),
@@ -75,6 +88,11 @@ async fn what_lists_say_is_the_peak_within_a_tenth_and_a_bound_before() {
         let renditions = renditions(2).await;
         for (level, capped) in scaled(&ladder, &studio).iter().zip([capped, capped]) {
             let name = format!("{name}, {}", level.name);
+            let init = init_segment(&Config::Video(studio.config.clone()), VIDEO_TIMESCALE);
+            let init = renditions.inits(&init, slice::from_ref(level)).await.unwrap();
+            let begins = encode::config_of(&init[0]).unwrap().codec.clone();
+            let begins = Config::Video(VideoConfig { codec: begins, ..studio.config.clone() });
+            assert_eq!(begins.codec_string(), level.codec_string(), "{name}");
             let of = original_bits(&studio, false);
             let said = |of| renditions.bits(studio.original().video(), "video.cmaf", level, of);
             let before = said(of).peak;

@@ -56,7 +56,9 @@ impl Studio {
         let mut independent = Vec::new();
         for segment in frames.chunk_by(|_, next| !next.begins()) {
             independent.push(segment[0].sync);
-            let parts = segment.chunks(PART_FRAMES);
+            // Of what is fast as long as those of a broadcast.
+            let rate = config.frame_rate.map_or(0, |rate| rate.num() / rate.den());
+            let parts = segment.chunks(if rate > 60 { rate as usize / 3 } else { PART_FRAMES });
             let last = parts.len() - 1;
             segments.push(parts.enumerate().map(|(i, part)| part_of(part, i == last)).collect());
         }

@@ -289,7 +289,9 @@ impl<'de> Deserialize<'de> for Levels {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let names = Vec::<String>::deserialize(deserializer)?;
         let rungs: Result<Vec<encode::Rung>, _> = names.iter().map(|n| n.parse()).collect();
-        rungs.map(|rungs| Self(encode::Ladder::new(rungs))).map_err(serde::de::Error::custom)
+        let rungs = rungs.map_err(serde::de::Error::custom)?;
+        media::rung::each_once(&rungs).map_err(serde::de::Error::custom)?;
+        Ok(Self(encode::Ladder::new(rungs)))
     }
 }
 

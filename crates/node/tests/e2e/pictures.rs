@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use testkit::{Clip, ClipSpec, Input, Response, Server, request, skip, use_player, wait_until};
+use testkit::{
+    Child, Clip, ClipSpec, Input, Response, Server, request, skip, use_player, wait_until,
+};
 
 use crate::AIRWAVE;
 use crate::access::{locked, token};
@@ -225,6 +227,37 @@ fn pictures_of_what_is_locked_are_for_those_who_are_let_in() {
         Some(thumbnail(&server, &token, "")).filter(|answer| answer.status == 200)
     });
     assert_eq!(answer.headers["cache-control"], "private, max-age=5");
+}
+
+/// There is nothing to see: neither while it is on the air nor in its recording.
+#[test]
+fn sound_alone_has_no_pictures_and_nothing_points_to_any() {
+    let server = Server::start(AIRWAVE, &[ON]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-readrate", "2", "-i"]).arg(clip.path());
+    command.args(["-vn", "-c", "copy", "-f", "flv", &input.rtmp]);
+    let mut publisher = Child::start(&mut command);
+    let video = server.wait_live(&input);
+    wait_until("a list", 30, || {
+        Some(server.get(&format!("/{video}/manifest/video.m3u8"))).filter(|list| list.status == 200)
+    });
+    let check = |id: &str, when: &str| {
+        assert_eq!(server.lifecycle(id)["thumbnails"], false, "{when}");
+        assert_eq!(thumbnail(&server, &video, "").status, 404, "{when}");
+        let head = server.get(&format!("/{id}/watch")).text();
+        assert!(!head.contains("thumbnails"), "{when}: {head}");
+    };
+    check(&input.uid, "live");
+    check(&video, "live, by its video");
+    assert_eq!(server.get("/live.json").json()["broadcasts"][0]["thumbnail"], json!(null));
+    assert!(publisher.wait(30).success(), "{}", publisher.output());
+    server.wait_ready(&video);
+    check(&video, "recorded");
+    check(&input.uid, "off the air");
+    let fields = server.api("GET", &format!("/stream/{video}"), None).json();
+    assert_eq!(fields["result"].get("thumbnail"), None);
 }
 
 /// Flips `encode.pictures`.

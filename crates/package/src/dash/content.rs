@@ -17,8 +17,19 @@ pub struct Content {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
-    Video { width: u32, height: u32, frame_rate: Option<Ratio> },
-    Audio { sample_rate: u32, channels: u8 },
+    Video {
+        width: u32,
+        height: u32,
+        /// Width at which it is shown.
+        display_width: u32,
+        /// Shape of a pixel, where that is no square.
+        sample_aspect: Option<Ratio>,
+        frame_rate: Option<Ratio>,
+    },
+    Audio {
+        sample_rate: u32,
+        channels: u8,
+    },
 }
 
 impl Content {
@@ -34,6 +45,8 @@ impl Content {
             Config::Video(video) => Kind::Video {
                 width: video.width,
                 height: video.height,
+                display_width: video.display_width(),
+                sample_aspect: video.sample_aspect.filter(|sar| sar.num() != sar.den()),
                 frame_rate: video.frame_rate,
             },
             Config::Audio(audio) => {
@@ -43,13 +56,15 @@ impl Content {
         Self { codec: config.codec_string(), kind }
     }
 
-    /// The same pictures in another size and codec.
+    /// The same pictures in another size and codec, with square pixels.
     pub(super) fn resized(&self, codec: &str, (width, height): (u32, u32)) -> Self {
         let frame_rate = match self.kind {
             Kind::Video { frame_rate, .. } => frame_rate,
             Kind::Audio { .. } => None,
         };
-        Self { codec: codec.to_owned(), kind: Kind::Video { width, height, frame_rate } }
+        let (display_width, sample_aspect) = (width, None);
+        let kind = Kind::Video { width, height, display_width, sample_aspect, frame_rate };
+        Self { codec: codec.to_owned(), kind }
     }
 
     /// Sound of this codec.
@@ -57,12 +72,26 @@ impl Content {
         Self { codec: codec.to_owned(), kind: Kind::Audio { sample_rate, channels } }
     }
 
-    /// Width and height, of pictures.
-    pub fn size(&self) -> Option<(u32, u32)> {
+    /// Width and height at which pictures are shown.
+    pub fn display_size(&self) -> Option<(u32, u32)> {
         match self.kind {
-            Kind::Video { width, height, .. } => Some((width, height)),
+            Kind::Video { display_width, height, .. } => Some((display_width, height)),
             Kind::Audio { .. } => None,
         }
+    }
+
+    /// The shape of pictures whose pixels are not square: width to height, as they are shown.
+    pub(super) fn picture_aspect(&self) -> Option<(u64, u64)> {
+        let Kind::Video { width, height, sample_aspect: Some(sar), .. } = self.kind else {
+            return None;
+        };
+        let wide = u64::from(width) * u64::from(sar.num());
+        let high = u64::from(height) * u64::from(sar.den());
+        let (mut divisor, mut rest) = (wide, high);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        Some((wide / divisor.max(1), high / divisor.max(1)))
     }
 
     pub(super) fn is_video(&self) -> bool {
@@ -76,8 +105,12 @@ impl Content {
 
     pub(super) fn write_attributes(&self, out: &mut String) {
         match self.kind {
-            Kind::Video { width, height, frame_rate } => {
+            Kind::Video { width, height, sample_aspect, frame_rate, .. } => {
+                // §5.3.7.2: as they are coded, and the shape of a pixel beside it.
                 let _ = write!(out, " width=\"{width}\" height=\"{height}\"");
+                if let Some(sar) = sample_aspect {
+                    let _ = write!(out, " sar=\"{}:{}\"", sar.num(), sar.den());
+                }
                 if let Some(rate) = frame_rate {
                     let _ = match rate.den() {
                         1 => write!(out, " frameRate=\"{}\"", rate.num()),

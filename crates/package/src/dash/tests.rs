@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use media::codec::{Config, Ratio, VideoConfig};
 use spine::Location;
 
 use super::*;
@@ -411,6 +412,35 @@ fn captions_inside_the_pictures_belong_to_them() {
     let (before, _) = text.split_once(line).unwrap();
     assert!(before.contains("contentType=\"video\"") && !before.contains("contentType=\"audio\""));
     assert!(text.contains(&format!("{line}\n      <Role")), "in the order of the schema: {text}");
+}
+
+/// §5.3.7.2, §5.3.3.2: `width` and `height` are as they are coded. Levels have square pixels.
+#[test]
+fn pixels_that_are_not_square_say_so_and_what_shape_the_picture_is() {
+    let list = [Level {
+        name: "video.360p.cmaf".to_owned(),
+        original: "video.cmaf".to_owned(),
+        codec: "avc1.64001f".to_owned(),
+        bandwidth: 900_000,
+        kind: LevelKind::Pictures { width: 640, height: 360 },
+    }];
+    let levels = Some(Levels { list: &list, init: &|_, _| 1 });
+    let Config::Video(video) = video_config() else { panic!("no pictures") };
+    for (aspect, width, par, sar) in [
+        (Ratio::new(4, 3), 1_440, &["16:9"][..], &["4:3"][..]),
+        (Ratio::new(1, 1), 1_920, &[], &[]),
+        (None, 1_920, &[], &[]),
+    ] {
+        let video = VideoConfig { sample_aspect: aspect, width, height: 1_080, ..video.clone() };
+        let mut contents = contents();
+        contents.insert(7, Content::new(&Config::Video(video)));
+        assert_eq!(contents[&7].display_size(), Some((1_920, 1_080)));
+        let languages = BTreeMap::new();
+        let sources = Sources { levels, ..sources(&contents, &languages, "m") };
+        let text = render_mpd(&changed(6, |_, _, _| {}), sources, LIVE).unwrap();
+        assert_eq!((&*values(&text, "par"), &*values(&text, "sar")), (par, sar), "{text}");
+        assert_eq!(values(&text, "width"), [&*width.to_string(), "640"], "{text}");
+    }
 }
 
 #[test]

@@ -83,6 +83,12 @@ pub fn level_of_folder(folder: &str) -> Option<(String, u64)> {
 pub type Levels<'a> = &'a [(String, String)];
 
 impl<'a> Names<'a> {
+    /// Whether decoding can start where this segment does. Each of a level does, as it is encoded by itself, wherever its original
+    /// has key frames.
+    pub(super) fn begins_alone(&self, segment: &Segment) -> bool {
+        segment.independent() || self.name != self.original
+    }
+
     /// A rendition of the index under its own name.
     pub fn own(rendition: &'a str, levels: Levels<'a>) -> Self {
         Self { original: rendition, name: rendition, grid: None, levels, init: &|init| init }
@@ -136,7 +142,7 @@ pub fn render_media_as(
     let sequence = segments.first().map_or(0, |s| s.number);
     let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{sequence}");
     discontinuity_sequence(&mut out, segments.first().copied());
-    if segments.iter().all(|s| s.independent()) && !segments.is_empty() {
+    if segments.iter().all(|s| names.begins_alone(s)) && !segments.is_empty() {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     if !live && options.reach != Reach::Window {
@@ -246,7 +252,7 @@ enum LineOf {
 /// What is listed of a segment's parts. None is longer than the part target (§4.4.4.9): a gap, which has no parts of its own, is
 /// divided; and so is the time of a part whose last picture stands for longer than that. All of that part is loaded with the first
 /// of its lines, and the others bring nothing new.
-fn lines(segment: &Segment, target_ms: u32) -> Vec<Line> {
+fn lines(segment: &Segment, target_ms: u32, begins_alone: bool) -> Vec<Line> {
     let most = (u64::from(target_ms) * u64::from(segment.info.timescale) / 1000).max(1);
     let mut lines = Vec::with_capacity(segment.parts.len());
     let mut at = segment.info.start;
@@ -259,7 +265,8 @@ fn lines(segment: &Segment, target_ms: u32) -> Vec<Line> {
                 0 => LineOf::Part(number),
                 _ => LineOf::Still(at.saturating_add(from)),
             };
-            let independent = segment.info.gap || (part.independent && from == 0);
+            let alone = part.independent || (number == 0 && begins_alone);
+            let independent = segment.info.gap || (alone && from == 0);
             lines.push(Line { duration, independent, of });
             from += duration;
         }
@@ -280,7 +287,7 @@ fn divided(whole: u64, most: u64) -> impl Iterator<Item = u64> {
 
 /// How many parts playlists list of a segment, which is how `_HLS_part` counts.
 pub(crate) fn listed_parts(segment: &Segment, target_ms: u32) -> u64 {
-    lines(segment, target_ms).len() as u64
+    lines(segment, target_ms, false).len() as u64
 }
 
 pub(super) fn write_segment(
@@ -302,7 +309,7 @@ pub(super) fn write_segment(
     // a playlist's lines do not change when older ones leave the window.
     let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(info.wall_clock_ms));
     if let Some(target_ms) = tags.part_target_ms {
-        for line in lines(segment, target_ms) {
+        for line in lines(segment, target_ms, names.begins_alone(segment)) {
             let independent = if line.independent { ",INDEPENDENT=YES" } else { "" };
             let gap = if info.gap { ",GAP=YES" } else { "" };
             let duration = segment.seconds(line.duration);
@@ -602,7 +609,8 @@ mod tests {
         assert_eq!(text.matches("#EXT-X-GAP").count(), 1, "{text}");
         // A part target that does not divide it: in even pieces, or else only the last one is shorter.
         let segment = index.rendition("video").unwrap().segment(12).unwrap();
-        let durations = |ms| lines(segment, ms).iter().map(|l| l.duration).collect::<Vec<_>>();
+        let durations =
+            |ms| lines(segment, ms, false).iter().map(|l| l.duration).collect::<Vec<_>>();
         assert_eq!(durations(334), [30_000; 6]);
         assert_eq!(durations(1_500), [135_000, 45_000]);
         assert_eq!(durations(0).len(), SEGMENT_PARTS, "bounded");
@@ -667,6 +675,43 @@ mod tests {
         assert!(media::fmp4::is_empty_fragment(&file));
         for none in ["still-.m4s", "still-090.m4s", "still-+1.m4s", "still-1.mp4", "10-1.0.m4s"] {
             assert_eq!(still_of_file(none), None, "{none}");
+        }
+    }
+
+    /// Groups of pictures that last for several segments: those of a level begin alone all the same, whatever its original has.
+    #[test]
+    fn every_segment_of_a_level_begins_alone() {
+        let mut index = Index::new();
+        for number in 10..14 {
+            for object in 0..2 {
+                let part = crate::properties::Part {
+                    duration: 90_000,
+                    independent: number == 10 && object == 0,
+                    last: object == 1 && number < 13,
+                    target_ms: 1_000,
+                    target_duration: Some(2),
+                    key_bytes: None,
+                };
+                let info = (object == 0).then(|| crate::testing::segment(number));
+                let properties = crate::properties::encode(&part, info.as_ref());
+                let at = spine::Location { group: number, object };
+                index.apply("video", at, &properties, 10).unwrap();
+            }
+        }
+        let level = |name| Names { name, ..Names::own("video", &[]) };
+        for (name, expect) in [("video", &[][..]), ("video.360p", &["11.0", "12.0", "13.0"])] {
+            // The newest three are listed with their parts.
+            let low = MediaOptions { reach: Reach::Everything, ..LIVE };
+            let text = render_media_as(&index, level(name), "m", low).unwrap();
+            let parts = text.lines().filter(|line| line.contains(",INDEPENDENT=YES"));
+            let alone: Vec<&str> = parts
+                .map(|line| line.split("/3-").nth(1).unwrap().split(".m4s").next().unwrap())
+                .collect();
+            assert_eq!(alone, expect, "{text}");
+            let all = "#EXT-X-INDEPENDENT-SEGMENTS";
+            assert_eq!(text.contains(all), name != "video", "{text}");
+            let range = crate::hls::render_range(&index, level(name), "m", 11..=12, 0).unwrap();
+            assert_eq!(range.contains(all), name != "video", "{range}");
         }
     }
 

@@ -26,9 +26,9 @@ pub struct Variant {
 pub enum VariantKind {
     /// Picture.
     Video {
-        /// Luma samples across, after cropping.
+        /// Pixels across, as it is shown.
         width: u32,
-        /// Luma samples down, after cropping.
+        /// Pixels down.
         height: u32,
         /// Frames a second.
         frame_rate: Option<f64>,
@@ -117,12 +117,21 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         let of = original.as_ref().and_then(|name| audio.iter().position(|a| a.name == *name));
         let language = language.as_deref().map(quoted);
         let label = language.clone().unwrap_or_else(|| format!("Audio {}", of.unwrap_or(i) + 1));
+        // Stereo that is made of more channels of the same codec is in one group with them: in two, players that go by
+        // bandwidth would go from one to the other with each picture. It is chosen by who wants it.
+        let of = of.and_then(|i| audio.get(i)).filter(|of| of.codec == a.codec);
+        let fewer = of.is_some_and(|of| match of.kind {
+            VariantKind::Audio { channels: all, .. } => all > *channels,
+            _ => false,
+        });
+        let label = if fewer { format!("{label}, {channels} channels") } else { label };
+        let autoselect = if fewer { "NO" } else { "YES" };
         let label = once(&mut labels, group, label);
         let language = language.map(|l| format!(",LANGUAGE=\"{l}\"")).unwrap_or_default();
         let _ = writeln!(
             out,
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{label}\"{language},\
-             DEFAULT={default},AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{}.m3u8{query}\"",
+             DEFAULT={default},AUTOSELECT={autoselect},CHANNELS=\"{channels}\",URI=\"{}.m3u8{query}\"",
             group_id(group),
             a.name
         );
@@ -322,6 +331,28 @@ video.m3u8?a=b
         let expect = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=120000,CODECS=\"avc1.64001f\",\
                       RESOLUTION=1280x720,URI=\"video.iframes.m3u8?a=b\"";
         assert_eq!(lines, [expect]);
+    }
+
+    /// §4.4.6.1.1: what may be chosen by itself differs in more than that.
+    #[test]
+    fn stereo_of_more_channels_of_the_same_codec_is_a_choice_beside_them() {
+        let kind = VariantKind::Audio { channels: 6, language: None, original: None };
+        let all = Variant { peak: 384_000, kind, ..audio("audio") };
+        let original = Some("audio".to_owned());
+        let kind = VariantKind::Audio { channels: 2, language: None, original };
+        let stereo = Variant { kind, ..audio("audio.aac") };
+        let text = render_multivariant(&[video("video", 720, 1_000_000), all, stereo], None);
+        let media = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio 1";
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(media)).collect();
+        let expect = [
+            "\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"6\",URI=\"audio.m3u8\"",
+            ", 2 channels\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS=\"2\",URI=\"audio.aac.m3u8\"",
+        ];
+        assert_eq!(lines, expect, "{text}");
+        let variants: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("#EXT-X-STREAM-INF:")).collect();
+        assert_eq!(variants.len(), 1, "{text}");
+        assert_eq!(crate::hls::attribute(variants[0], "BANDWIDTH").unwrap(), "1660800", "{text}");
     }
 
     #[test]

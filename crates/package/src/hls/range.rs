@@ -33,7 +33,7 @@ pub fn render_range(
     let _ = write!(out, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{target}\n");
     let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{sequence}");
     discontinuity_sequence(&mut out, listed.first().copied());
-    if listed.iter().all(|s| s.independent()) {
+    if listed.iter().all(|s| names.begins_alone(s)) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n");

@@ -86,9 +86,9 @@ impl<'a> Formats<'a> {
         codecs.join(",")
     }
 
-    /// The largest of all sizes that are listed.
+    /// The largest of all sizes that are listed, as they are shown (§4.4.6.2).
     fn size(&self, rendition: &Rendition, newest: (u32, u32)) -> (u32, u32) {
-        let sizes = self.of(rendition).into_iter().filter_map(Content::size);
+        let sizes = self.of(rendition).into_iter().filter_map(Content::display_size);
         let area = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height);
         sizes.chain([newest]).max_by_key(area).unwrap_or(newest)
     }
@@ -107,7 +107,8 @@ pub fn variants(catalog: &Catalog, index: &Index, formats: &Formats<'_>) -> Vec<
         let declared = track.bitrate.filter(|said| {
             measured.is_none_or(|(peak, _)| !index.ended() && Bitrate::is_off(*said, peak))
         });
-        let kind = match (track.width, track.height) {
+        let width = track.display_width.or(track.width);
+        let kind = match (width, track.display_height.or(track.height)) {
             (Some(width), Some(height)) => {
                 let (width, height) = formats.size(rendition, (width, height));
                 let frame_rate = match &track.framerate {
@@ -195,6 +196,15 @@ mod tests {
             .as_bytes(),
         )
         .unwrap();
+        // Pixels twice as wide as they are high: it is shown at 2560x720.
+        let wide = Catalog::parse(
+            br#"{"version":"draft-01","tracks":[{"name":"video.cmaf","packaging":"cmaf","isLive":true,
+            "codec":"avc1.640028","width":1280,"height":720,"displayWidth":2560,"displayHeight":720}]}"#,
+        );
+        let none = BTreeMap::new();
+        let shown = variants(&wide.unwrap(), &index, &Formats::new(&none, Listed::Everything));
+        let text = render_multivariant(&shown, None);
+        assert!(text.contains("RESOLUTION=2560x720"), "{text}");
         let both = format!("{small},{large}");
         for (listed, expect) in [
             (Listed::Everything, &*both),
