@@ -21,6 +21,7 @@ mod dash;
 mod disk;
 mod edge;
 mod encoders;
+mod fetches;
 mod help;
 mod hostile;
 mod key_pictures;
