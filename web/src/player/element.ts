@@ -7,6 +7,7 @@
 import { remember, remembered } from '../shared/memory';
 import { isBehind, playbackRate } from './catch-up';
 import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './choices';
+import { Captions } from './captions';
 import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
 import { type Engine, type From, isAudioOnly, isMoq, type MoqPlace, prepareMoq, startEngine } from './engine';
@@ -15,7 +16,7 @@ import { Path, type PathLost } from './path';
 import { Pictures } from './pictures';
 import { nothingToPlay, Plays } from './plays';
 import styles from './player.css?inline';
-import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
+import { bufferedS, toggleFullscreen, togglePip } from './presentation';
 import { Quality } from './quality';
 import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
@@ -63,6 +64,7 @@ export class AirwavePlayer extends HTMLElement {
   private readonly stalls = new Stalls();
   private readonly cmcd = new Cmcd();
   private readonly remote: Remote;
+  private readonly captions: Captions;
   /** A load that waits for somebody to press play (`preload="none"`). */
   private held: { id: string | null; from: From } | null = null;
   /** The first picture is there and nothing more is loaded before somebody presses play. */
@@ -71,7 +73,6 @@ export class AirwavePlayer extends HTMLElement {
   private begunToPlay = false;
   /** Of replays; a live picture keeps its own pace. */
   private speed = 1;
-  private captionsWanted: string | null = null;
   private steadySinceMs = 0;
   private pictured = false;
   private playedWithoutPictureS = 0;
@@ -96,6 +97,7 @@ export class AirwavePlayer extends HTMLElement {
     root.adoptedStyleSheets = [sheet];
     this.controls = new Controls(root, this.intents());
     this.remote = new Remote(this.video, () => this.render());
+    this.captions = new Captions(this.video);
     this.listen();
   }
 
@@ -191,7 +193,7 @@ export class AirwavePlayer extends HTMLElement {
     const soundWanted = remembered(SOUND_KEY) === 'on';
     this.video.muted = this.hasAttribute('muted') || (this.hasAttribute('autoplay') && !soundWanted);
     this.wantsToPlay = this.hasAttribute('autoplay');
-    this.captionsWanted = this.getAttribute('captions');
+    this.captions.beginWith(this.getAttribute('captions'));
     this.tickTimer = window.setInterval(() => this.tick(), TICK_MS);
     this.begin();
   }
@@ -209,7 +211,7 @@ export class AirwavePlayer extends HTMLElement {
       if (before !== null) this.begin();
       return;
     }
-    if (name === 'captions') this.captionsWanted = after;
+    if (name === 'captions') this.captions.beginWith(after);
     this.onCaptions();
   }
 
@@ -231,6 +233,7 @@ export class AirwavePlayer extends HTMLElement {
     this.begun++;
     this.begunToPlay = false;
     this.quality.forget();
+    this.captions.forget();
     if (source === null) return;
     this.state = initial;
     this.feed({ kind: 'start' });
@@ -352,10 +355,10 @@ export class AirwavePlayer extends HTMLElement {
         void this.load(id, from, true);
       },
     };
-    const mayMoq = from === 'live' && query === '' && this.path.mayTryMoq(performance.now());
+    const mayMoq = from === 'live' && query === '' && !this.captions.keepOffMoq && this.path.mayTryMoq(performance.now());
     const moq = mayMoq ? moqPlace(source, this.moq, location.href, this.path.movedTo) : null;
     try {
-      const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted, moq, level: this.quality.pinned }, events);
+      const engine = await startEngine(this.video, { url, from, captions: this.captions.preferred, moq, level: this.quality.pinned }, events);
       if (moq !== null && !isMoq(engine?.mode)) this.path.failed(performance.now());
       if (load !== this.loads) return engine?.destroy();
       this.engine = engine;
@@ -365,6 +368,7 @@ export class AirwavePlayer extends HTMLElement {
       if (load === this.loads) this.feed({ kind: 'failure', failure: { kind: 'network' } });
       return;
     }
+    this.captions.came(this.engine);
     this.startsLive = from === 'live';
     if (again) this.begunToPlay = true;
     else if (from === 'live' && this.hasAttribute('autoplay')) this.wantsToPlay = true;
@@ -482,12 +486,7 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private onCaptions(): void {
-    const wanted = this.captionsWanted === null ? undefined : captionsFor(this.video, this.captionsWanted);
-    if (wanted !== undefined) {
-      showCaptions(this.video, wanted);
-      // From here on it is the viewer's choice.
-      this.captionsWanted = null;
-    }
+    this.captions.came(this.engine);
     this.render();
   }
 
@@ -579,7 +578,7 @@ export class AirwavePlayer extends HTMLElement {
     const source = sourceOf(this);
     if (isMoq(this.engine?.mode)) this.path.works(now);
     const may = this.engine?.live === true && !isMoq(this.engine.mode) && this.state.name === 'live' && !this.video.paused;
-    if (!may || this.climbing || source === null || manifestQuery(this) !== '' || !this.path.mayTryMoq(now)) return;
+    if (!may || this.climbing || source === null || manifestQuery(this) !== '' || this.captions.keepOffMoq || !this.path.mayTryMoq(now)) return;
     const place = moqPlace(source, this.moq, location.href, this.path.movedTo);
     if (place === null) return;
     this.climbing = true;
@@ -645,7 +644,7 @@ export class AirwavePlayer extends HTMLElement {
       changeSpeed: (steps) => this.changeSpeed(steps),
       promptRemote: () => this.remote.prompt(),
       toggleCaptions: () => {
-        toggleCaptions(this.video);
+        if (this.captions.toggle(this.engine)) void this.load(null, 'live', true);
         this.render();
       },
       togglePip: () => togglePip(this.video),
@@ -663,7 +662,7 @@ export class AirwavePlayer extends HTMLElement {
         this.engine?.chooseAudio(Number(value));
         break;
       case 'captions':
-        showCaptions(this.video, value === OFF ? undefined : captionTracks(this.video)[Number(value)]);
+        this.captions.choose(value === OFF ? null : Number(value));
         break;
       case 'speed':
         this.playbackRate = Number(value);
@@ -740,7 +739,6 @@ export class AirwavePlayer extends HTMLElement {
     const { video } = this;
     const live = this.engine?.live === true && this.pictured;
     const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
-    const captions = captionTracks(this.video);
     // Who sees the picture in a moment needs no other one.
     const waits = !this.pictured && !this.begunToPlay && !this.wantsToPlay;
     return {
@@ -761,8 +759,7 @@ export class AirwavePlayer extends HTMLElement {
       menu: this.pictured ? this.menu() : [],
       remote: this.remote.available ? { kind: this.remote.kind, connected: this.remote.connected } : null,
       seek: this.seekBar(),
-      captions:
-        captions.length === 0 ? 'none' : captions.some(({ mode }) => mode === 'showing') ? 'on' : 'off',
+      captions: this.captions.state(this.engine),
       fullscreen: document.fullscreenElement === this,
       pip: document.pictureInPictureEnabled === true,
     };
@@ -770,7 +767,7 @@ export class AirwavePlayer extends HTMLElement {
 
   private menu(): Section[] {
     const { engine } = this;
-    const captions = captionTracks(this.video).map(({ label, language, mode }) => ({ label, language, chosen: mode === 'showing' }));
+    const captions = this.captions.tracks(engine).map(({ label, language, mode }) => ({ label, language, chosen: mode === 'showing' }));
     return sections({
       levels: this.quality.levels(engine),
       chosenLevel: this.quality.chosen(engine),

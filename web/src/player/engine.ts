@@ -59,6 +59,8 @@ export interface Engine {
   chooseLevel(index: number | null): void;
   audioTracks(): AudioTrack[];
   chooseAudio(index: number): void;
+  /** There are captions inside the picture that this engine does not draw, and HLS would. */
+  captionsElsewhere?(): boolean;
   /** Stop loading until `resume`: nobody is watching yet. */
   suspend(): void;
   resume(): void;

@@ -445,6 +445,10 @@ export class MoqEngine implements Engine {
     this.choose('audio');
   }
 
+  captionsElsewhere(): boolean {
+    return this.broadcast?.catalog.captions === true;
+  }
+
   suspend(): void {
     this.suspended = true;
     this.throughput.forget();
