@@ -12,6 +12,7 @@ import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
 import { type Engine, type From, isAudioOnly, isMoq, type MoqPlace, prepareMoq, startEngine } from './engine';
 import { isForOthers, pressKey } from './keys';
+import { Missing } from './missing';
 import { Path, type PathLost } from './path';
 import { Pictures } from './pictures';
 import { nothingToPlay, Plays } from './plays';
@@ -33,8 +34,6 @@ const STALL_WORDS_AFTER_MS = 2_500;
 /** How long after an interruption the way back to the live edge is looked for. */
 const RETURN_WITHIN_MS = 3_000;
 const STEADY_AFTER_MS = 10_000;
-/** Played this long without a picture although one was announced: the decoder ignores the codec (HEVC in Chromium). */
-const NO_PICTURE_AFTER_S = 1.5;
 /** A live window shorter than this is not worth a seek bar. */
 const SEEK_BAR_MIN_S = 30;
 /** What stays buffered when the start is moved towards the edge; a shorter way is left to the catch-up. */
@@ -75,8 +74,7 @@ export class AirwavePlayer extends HTMLElement {
   private speed = 1;
   private steadySinceMs = 0;
   private pictured = false;
-  private playedWithoutPictureS = 0;
-  private lastTimeS = 0;
+  private readonly missing = new Missing();
   private startsLive = false;
   private startsAtEnd = false;
   private wasIdle = false;
@@ -96,7 +94,11 @@ export class AirwavePlayer extends HTMLElement {
     sheet.replaceSync(styles);
     root.adoptedStyleSheets = [sheet];
     this.controls = new Controls(root, this.intents());
-    this.remote = new Remote(this.video, () => this.render());
+    this.remote = new Remote(this.video, {
+      changed: () => this.render(),
+      left: () => this.pause(),
+      back: (playing) => this.comeBack(playing),
+    });
     this.captions = new Captions(this.video);
     this.listen();
   }
@@ -339,6 +341,7 @@ export class AirwavePlayer extends HTMLElement {
     const query = manifestQuery(this);
     const url = manifestUrl(source, id, query);
     this.cmcd.begin(cmcdUrl(source, id), performance.now());
+    this.remote.offer(url);
     this.pictures.load(source, id, () => this.controls.refreshScrub());
     let whole = true;
     const events = {
@@ -383,7 +386,7 @@ export class AirwavePlayer extends HTMLElement {
     this.held = null;
     this.suspended = false;
     this.pictured = false;
-    this.playedWithoutPictureS = 0;
+    this.missing.forget();
     this.stalls.forget();
     this.video.playbackRate = 1;
   }
@@ -551,16 +554,8 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private watchForMissingPicture(): void {
-    const elapsed = this.video.currentTime - this.lastTimeS;
-    this.lastTimeS = this.video.currentTime;
-    if (this.video.videoWidth > 0 || isAudioOnly(this.engine?.level() ?? null) || this.engine === null) {
-      this.playedWithoutPictureS = 0;
-      return;
-    }
-    if (elapsed > 0 && elapsed < 1) this.playedWithoutPictureS += elapsed;
-    if (this.playedWithoutPictureS < NO_PICTURE_AFTER_S) return;
-    const level = this.engine.level();
-    this.feed({ kind: 'failure', failure: { kind: 'codec', codec: level?.codecs ?? '' } });
+    if (!this.missing.look(this.video, this.engine)) return;
+    this.feed({ kind: 'failure', failure: { kind: 'codec', codec: this.engine?.level()?.codecs ?? '' } });
   }
 
   /** Whoever watched live before an interruption watches live after it. */
@@ -674,6 +669,13 @@ export class AirwavePlayer extends HTMLElement {
   private async learnLevels(): Promise<void> {
     const source = sourceOf(this);
     if (source !== null && (await this.quality.learn(this.engine, manifestUrl(source, null)))) this.render();
+  }
+
+  /** From another screen: what is live went on meanwhile. */
+  private comeBack(playing: boolean): void {
+    this.wantsToPlay = playing;
+    if (this.engine?.live === true) void this.load(null, 'live', true);
+    else if (playing) this.tryToPlay();
   }
 
   private changeSpeed(steps: number): void {
