@@ -76,6 +76,10 @@ export class Bridge {
   }
 }
 
-export function ranges(list: TimeRanges): Range[] {
-  return Array.from({ length: list.length }, (_, at): Range => [list.start(at), list.end(at)]);
+/** As the page is told: of a clip what is in it, since it began. */
+export function ranges(list: TimeRanges, { video, currentTime, duration }: { video: HTMLVideoElement; currentTime: number; duration: number }): Range[] {
+  const offsetS = video.currentTime - currentTime;
+  const within = (positionS: number) => (offsetS === 0 ? positionS : Math.min(Math.max(0, positionS - offsetS), duration));
+  const all = Array.from({ length: list.length }, (_, at): Range => [within(list.start(at)), within(list.end(at))]);
+  return offsetS === 0 ? all : all.filter(([start, end]) => end > start);
 }

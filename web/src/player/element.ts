@@ -19,6 +19,7 @@ import { nothingToPlay, Plays } from './plays';
 import styles from './player.css?inline';
 import { bufferedS, toggleFullscreen, togglePip } from './presentation';
 import { Quality } from './quality';
+import { Range } from './range';
 import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
@@ -34,8 +35,6 @@ const STALL_WORDS_AFTER_MS = 2_500;
 /** How long after an interruption the way back to the live edge is looked for. */
 const RETURN_WITHIN_MS = 3_000;
 const STEADY_AFTER_MS = 10_000;
-/** A live window shorter than this is not worth a seek bar. */
-const SEEK_BAR_MIN_S = 30;
 /** What stays buffered when the start is moved towards the edge; a shorter way is left to the catch-up. */
 const SNAP_RESERVE_S = 0.2;
 /** What browsers play with sound. */
@@ -64,6 +63,7 @@ export class AirwavePlayer extends HTMLElement {
   private readonly cmcd = new Cmcd();
   private readonly remote: Remote;
   private readonly captions: Captions;
+  private readonly range: Range;
   /** A load that waits for somebody to press play (`preload="none"`). */
   private held: { id: string | null; from: From } | null = null;
   /** The first picture is there and nothing more is loaded before somebody presses play. */
@@ -100,6 +100,7 @@ export class AirwavePlayer extends HTMLElement {
       back: (playing) => this.comeBack(playing),
     });
     this.captions = new Captions(this.video);
+    this.range = new Range(this.video, () => Number(this.getAttribute('clip')) || null, () => this.engine);
     this.listen();
   }
 
@@ -147,13 +148,18 @@ export class AirwavePlayer extends HTMLElement {
     this.video.volume = Math.min(1, Math.max(0, volume));
   }
 
+  /** Of a clip: since that began. */
   get currentTime(): number {
-    return this.video.currentTime;
+    return this.video.currentTime - this.range.offsetS;
+  }
+
+  get duration(): number {
+    return this.range.durationS;
   }
 
   /** Before anything is loaded: where a recording begins. */
   set currentTime(positionS: number) {
-    if (this.video.seekable.length > 0) this.seekTo(positionS);
+    if (this.video.seekable.length > 0) this.seekTo(positionS + this.range.offsetS);
     else this.setAttribute('start', String(Math.max(0, positionS)));
   }
 
@@ -463,7 +469,7 @@ export class AirwavePlayer extends HTMLElement {
     this.startsAtEnd = false;
     if (!this.begunToPlay) this.beginsToPlay();
     if (this.state.name === 'replay' && this.state.ended) {
-      this.video.currentTime = this.video.seekable.length > 0 ? this.video.seekable.start(0) : 0;
+      this.video.currentTime = this.range.shown?.startS ?? 0;
       this.feed({ kind: 'replaying' });
     }
   }
@@ -701,12 +707,11 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private seekTo(positionS: number): void {
-    const { seekable } = this.video;
-    if (seekable.length === 0) return;
-    const endS = this.engine?.livePositionS() ?? seekable.end(seekable.length - 1);
+    const { shown } = this.range;
+    if (shown === null) return;
     this.atEdge = false;
-    this.video.currentTime = Math.min(endS, Math.max(seekable.start(0), positionS));
-    if (this.state.name === 'replay' && this.state.ended && positionS < endS - 0.5)
+    this.video.currentTime = this.range.within(positionS);
+    if (this.state.name === 'replay' && this.state.ended && positionS < shown.endS - 0.5)
       this.feed({ kind: 'replaying' });
     this.render();
   }
@@ -760,7 +765,7 @@ export class AirwavePlayer extends HTMLElement {
       askToPlay: !this.begunToPlay && !this.wantsToPlay && (this.pictured || this.held !== null),
       menu: this.pictured ? this.menu() : [],
       remote: this.remote.available ? { kind: this.remote.kind, connected: this.remote.connected } : null,
-      seek: this.seekBar(),
+      seek: this.pictured ? this.range.bar() : null,
       captions: this.captions.state(this.engine),
       fullscreen: document.fullscreenElement === this,
       pip: document.pictureInPictureEnabled === true,
@@ -785,15 +790,5 @@ export class AirwavePlayer extends HTMLElement {
     // A picture that only waits for a click on play needs no spinner.
     const waitsForPlay = !this.wantsToPlay && (this.engine !== null || this.held !== null);
     return notice?.tone === 'busy' && waitsForPlay && !notice.small ? null : notice;
-  }
-
-  private seekBar(): View['seek'] {
-    const { seekable, currentTime } = this.video;
-    if (!this.pictured || seekable.length === 0) return null;
-    const startS = seekable.start(0);
-    const live = this.engine?.live === true;
-    const endS = (live ? this.engine?.livePositionS() : null) ?? seekable.end(seekable.length - 1);
-    if (live && endS - startS < SEEK_BAR_MIN_S) return null;
-    return { startS, endS, positionS: Math.min(currentTime, endS), live };
   }
 }
