@@ -52,6 +52,13 @@ for (const [name, context] of [['desktop', {}], ['phone', { viewport: { width: 3
     await page.locator('#clip-to').fill('5.5');
     check(`clip ${name}: its length in words`, await until(words, { arg: '3.5 s' }), await text(page, 'clip-words'));
     check(`clip ${name}: the picture is where the handle is`, await until(() => Math.abs(document.querySelector('#clip-stage airwave-player').video.currentTime - 5.5) < 0.3));
+    await page.locator('#clip-from').focus();
+    const said = () => page.locator('#clip-from').getAttribute('aria-valuetext');
+    const before = await said();
+    await page.keyboard.press('ArrowRight');
+    check(`clip ${name}: an arrow makes it shorter`, (await until(words, { arg: '3.4 s' })) && (await said()) !== before, await text(page, 'clip-words'));
+    await page.keyboard.press('ArrowLeft');
+    check(`clip ${name}: and the other one longer`, (await until(words, { arg: '3.5 s' })) && (await said()) === before, await text(page, 'clip-words'));
     check(`clip ${name}: nothing is wider than the screen`, await narrow());
     await settled();
     await shot(`${name}-clip`);
