@@ -556,7 +556,7 @@ export class AirwavePlayer extends HTMLElement {
     const { video, engine } = this;
     if (engine === null || !this.pictured || video.paused || video.currentTime === 0 || this.stalls.stalling) return;
     const bitrateBps = engine.level()?.bitrateBps ?? 0;
-    this.cmcd.playing({ live: engine.live, stalls: this.stalls.count, bitrateBps }, now);
+    this.cmcd.playing({ moq: isMoq(engine.mode), live: engine.live, stalls: this.stalls.count, bitrateBps }, now);
   }
 
   private watchForMissingPicture(): void {
