@@ -164,7 +164,7 @@ fn a_friend_watches(over: &str, settings: &[&str]) {
     let mut node = Child::start(&mut node);
     let status = node.wait(280);
     assert!(status.success(), "check-friend.mjs: {status}\n{}", node.output());
-    println!("{}", node.output());
+    eprintln!("{}", node.output());
 }
 
 #[test]
