@@ -15,6 +15,28 @@ const text = (page, name) => page.locator(`#${name}`).textContent();
 const ready = () => !document.querySelector('#clip-from').disabled;
 const words = (wanted) => document.querySelector('#clip-words').textContent.includes(wanted);
 
+/** Runs in the page: which places of the media were shown, and how often it went back. */
+function installBounds() {
+  window.bounds = { leastS: Infinity, mostS: 0, turns: 0 };
+  let last = 0;
+  const look = () => {
+    const { video } = document.querySelector('airwave-player') ?? {};
+    if (video?.videoWidth > 0 && !video.seeking && video.currentTime > 0) {
+      window.bounds.leastS = Math.min(window.bounds.leastS, video.currentTime);
+      window.bounds.mostS = Math.max(window.bounds.mostS, video.currentTime);
+      if (video.currentTime < last - 1) window.bounds.turns++;
+      last = video.currentTime;
+    }
+    requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}
+
+const barLength = () => {
+  const { min, max } = document.querySelector('airwave-player').shadowRoot.querySelector('[data-part="seek"]');
+  return max - min;
+};
+
 let shared = null;
 for (const [name, context] of [['desktop', {}], ['phone', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }]]) {
   await scenarios.run(`clip-${name}`, server, async ({ page, open, until, settled, shot, narrow }) => {
@@ -30,6 +52,13 @@ for (const [name, context] of [['desktop', {}], ['phone', { viewport: { width: 3
     await page.locator('#clip-to').fill('5.5');
     check(`clip ${name}: its length in words`, await until(words, { arg: '3.5 s' }), await text(page, 'clip-words'));
     check(`clip ${name}: the picture is where the handle is`, await until(() => Math.abs(document.querySelector('#clip-stage airwave-player').video.currentTime - 5.5) < 0.3));
+    await page.locator('#clip-from').focus();
+    const said = () => page.locator('#clip-from').getAttribute('aria-valuetext');
+    const before = await said();
+    await page.keyboard.press('ArrowRight');
+    check(`clip ${name}: an arrow makes it shorter`, (await until(words, { arg: '3.4 s' })) && (await said()) !== before, await text(page, 'clip-words'));
+    await page.keyboard.press('ArrowLeft');
+    check(`clip ${name}: and the other one longer`, (await until(words, { arg: '3.5 s' })) && (await said()) === before, await text(page, 'clip-words'));
     check(`clip ${name}: nothing is wider than the screen`, await narrow());
     await settled();
     await shot(`${name}-clip`);
@@ -66,12 +95,20 @@ await scenarios.run('shared', server, async ({ page, until, settled, shot }) => 
   await shot('desktop-shared-clip');
 });
 
-await scenarios.run('embedded', server, async ({ page, until, stats }) => {
+await scenarios.run('embedded', server, async ({ page, until, stats, settled, shot }) => {
+  await page.addInitScript(installBounds);
   await page.goto(`${shared.replace('/watch?', '/iframe?')}&autoplay=true&muted=true&loop=true`);
   check('embedded: plays', await until(() => document.querySelector('airwave-player')?.video.currentTime > 0.5), await stats());
-  // Whole segments, of two seconds here, and not the broadcast, which has no end yet.
-  const length = await page.evaluate(() => document.querySelector('airwave-player').video.duration);
-  check('embedded: the clip and no more', length >= 3.5 && length < 8, length);
+  // The playlist has whole segments, of two seconds here.
+  const length = await page.evaluate(() => document.querySelector('airwave-player').duration);
+  check('embedded: the clip and no more', Math.abs(length - 3.5) < 0.1, length);
+  const bar = await page.evaluate(barLength);
+  check('embedded: nor has the bar', Math.abs(bar - 3.5) < 0.1, bar);
+  check('embedded: shown to its end', await until(() => window.bounds.turns > 0), await stats());
+  const bounds = await page.evaluate(() => ({ ...window.bounds, fromS: document.querySelector('airwave-player').video.currentTime - document.querySelector('airwave-player').currentTime }));
+  check('embedded: and no frame beyond', Math.abs(bounds.mostS - bounds.fromS - 3.5) < 0.1 && bounds.leastS - bounds.fromS > -0.1, bounds);
+  await settled();
+  await shot('desktop-embedded-clip');
   check('embedded: what it is of', await until(() => document.title.startsWith('Clip of')), await page.title());
   await page.evaluate(() => {
     const player = document.querySelector('airwave-player');
@@ -87,6 +124,30 @@ await scenarios.run('embedded', server, async ({ page, until, stats }) => {
   const from = await page.evaluate(() => window.againFrom);
   check('embedded: loops, from where it begins', again && Math.abs(from - wanted) < 0.01, { from, wanted });
 });
+
+// What the watch page has where the file is not to be had: a link that is to watch and not to keep.
+await scenarios.run('kept', server, async ({ page, until, stats, shadow, settled, shot }) => {
+  await page.addInitScript(installBounds);
+  await page.route('**/clip.mp4*', (route) => route.fulfill({ status: 403 }));
+  await page.goto(shared);
+  check('kept: plays, from where it begins', await until(() => document.querySelector('airwave-player')?.currentTime > 0.5), await stats());
+  check('kept: stands at its end', await until(() => document.querySelector('airwave-player').ended && document.querySelector('airwave-player').video.paused), await stats());
+  const { at, mostS, fromS } = await page.evaluate(() => {
+    const { currentTime, video } = document.querySelector('airwave-player');
+    return { at: currentTime, mostS: window.bounds.mostS, fromS: video.currentTime - currentTime };
+  });
+  check('kept: the clip and no more', Math.abs(at - 3.5) < 0.1 && Math.abs(mostS - fromS - 3.5) < 0.1, { at, mostS, fromS });
+  const bar = await page.evaluate(barLength);
+  check('kept: nor has the bar', Math.abs(bar - 3.5) < 0.1, bar);
+  await settled();
+  await shot('desktop-kept-clip');
+  await page.evaluate(() => {
+    document.querySelector('airwave-player').currentTime = 60;
+  });
+  check('kept: nobody gets beyond', await until(() => !document.querySelector('airwave-player').video.seeking && document.querySelector('airwave-player').currentTime < 3.6), await stats());
+  await shadow('[data-part="play"]').click();
+  check('kept: and once more, from where it begins', await until(() => document.querySelector('airwave-player').currentTime < 1 && !document.querySelector('airwave-player').video.paused), await stats());
+}, { mayFail: /clip\.mp4/ });
 
 await scenarios.run('captions', server, async ({ page, open, until, stats }) => {
   await open(`/${recording}/watch`);

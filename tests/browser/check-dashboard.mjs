@@ -136,6 +136,8 @@ await scenarios.run('dashboard', url, async (tools) => {
   check('off the air', await state('Off the air', END_TIMEOUT_MS));
   await shot('desktop-ended', { fullPage: true });
 
+  await captions({ ...tools, card });
+
   await card.getByRole('button', { name: 'Rename' }).click();
   await page.keyboard.type(`${NAME}, renamed`);
   await page.keyboard.press('Enter');
@@ -161,11 +163,53 @@ await scenarios.run('dashboard', url, async (tools) => {
   await page.locator('dialog[open] .danger').click();
   check('deleted', await renamed.waitFor({ state: 'detached' }).then(() => true, () => false));
   // A server without a list of recordings says so with a 404.
-}, { mayFail: /\/live_inputs\/\w+\/videos$/ });
+  // What is no WebVTT is refused.
+}, { mayFail: /\/live_inputs\/\w+\/videos$|\/captions\/en$/ });
 
 encoder?.kill('SIGKILL');
 front?.close();
 process.exit(await scenarios.finish());
+
+/** A file of captions for what was recorded: by keyboard, refused, added, taken back. */
+async function captions({ page, card, settled, shot, narrow }) {
+  await card.locator('.recordings summary').first().click();
+  const recording = card.locator('.recordings > ul > li').first();
+  const button = recording.getByRole('button', { name: /^Captions of/ });
+  await button.focus();
+  await page.keyboard.press('Enter');
+  const shown = (locator) => locator.waitFor().then(() => true, () => false);
+  check('captions: none yet', await shown(recording.getByText('There are no captions yet.')));
+  const file = (text) => ({ name: 'words.vtt', mimeType: 'text/vtt', buffer: Buffer.from(text) });
+  const choose = async (language, text) => {
+    await recording.getByLabel('Language').fill(language);
+    await recording.getByLabel('WebVTT file').setInputFiles(file(text));
+    await recording.getByRole('button', { name: 'Add captions' }).focus();
+    await page.keyboard.press('Enter');
+  };
+  await choose('en', '1\n00:00:01,000 --> 00:00:02,000\nSRT\n');
+  check('captions: what is no WebVTT is refused in words', await shown(recording.locator('.problem', { hasText: 'WebVTT' })));
+  await choose('en', 'WEBVTT\n\n00:00.000 --> 00:01.000\nSaid\n');
+  check('captions: added, by the name of the language', await shown(recording.locator('.captions li', { hasText: 'English' })));
+  await choose('pt-BR', 'WEBVTT\n\n00:00.000 --> 00:01.000\nDito\n');
+  check('captions: another language beside it', (await shown(recording.locator('.captions li', { hasText: 'pt-BR' }))) && (await recording.locator('.captions li').count()) === 2);
+  await settled();
+  await shot('desktop-captions', { fullPage: true });
+  await page.setViewportSize(PHONE);
+  check('captions: nothing is wider than a phone', await narrow());
+  const { width } = await recording.locator('.what').first().boundingBox();
+  check('captions: a name keeps its room beside four buttons', width > 140, width);
+  await settled();
+  await shot('phone-captions', { fullPage: true });
+  await page.setViewportSize({ width: 1280, height: 800 });
+  const address = await recording.locator('.what a').first().getAttribute('href');
+  const list = await page.request.get(new URL(address.replace(/watch$/, 'manifest/video.m3u8'), url).href);
+  check('captions: players have both', ((await list.text()).match(/TYPE=SUBTITLES/g) ?? []).length === 2, address);
+  await recording.getByRole('button', { name: /^Delete the captions in English/ }).click();
+  await page.locator('dialog[open] .danger').click();
+  check('captions: and one of them no more', await recording.locator('.captions li', { hasText: 'English' }).waitFor({ state: 'detached' }).then(() => true, () => false));
+  check('captions: the other one stays', (await recording.locator('.captions li').count()) === 1);
+  await button.click();
+}
 
 /** What stands beside a label of an input's addresses. */
 function valuesOf(card, label) {

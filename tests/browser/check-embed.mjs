@@ -9,6 +9,7 @@ import { Scenarios } from './lib/scenario.mjs';
 import { quality, sounds } from './scenarios/choices.mjs';
 import { othersAreNotFramed, othersShowNothing, steeredFromOutside } from './scenarios/embed.mjs';
 import { playedInReact } from './scenarios/react.mjs';
+import { airPlay, cast } from './scenarios/screens.mjs';
 
 const { values: options } = parseArgs({
   options: { server: { type: 'string' }, id: { type: 'string' }, heights: { type: 'string' }, tones: { type: 'string' }, stop: { type: 'string' }, named: { type: 'string' }, screenshots: { type: 'string' } },
@@ -33,6 +34,8 @@ await scenarios.run('react', server, async (tools) => {
   if (error) throw error;
   await playedInReact({ check: scenarios.check, ...tools }, { server, id, sizes, script });
 });
+await scenarios.run('cast', server, (tools) => cast({ check: scenarios.check, ...tools }, { id }));
+await scenarios.run('airplay', server, (tools) => airPlay({ check: scenarios.check, ...tools }, { id }));
 await scenarios.run('embed', server, (tools) => {
   const end = () => process.kill(Number(options.stop), 'SIGINT');
   return steeredFromOutside({ check: scenarios.check, ...tools }, { server, id, sizes, end });

@@ -1,12 +1,13 @@
 // A person locks a broadcast, gives a link to a friend and takes it back again: two people, two browsers that know nothing of
 // each other, on a running Airwave with a broadcast on the air.
-//   node check-friend.mjs --server URL --id INPUT --token TOKEN [--screenshots DIR]
+//   node check-friend.mjs --server URL --id INPUT --token TOKEN --over moq|hls [--soak] [--screenshots DIR]
+//   --over: how the friend watches; --soak: five seconds after the link was taken back there are words, else it is only said when
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { Scenarios } from './lib/scenario.mjs';
 
 const { values: options } = parseArgs({
-  options: { server: { type: 'string' }, id: { type: 'string' }, token: { type: 'string' }, screenshots: { type: 'string' } },
+  options: { server: { type: 'string' }, id: { type: 'string' }, token: { type: 'string' }, over: { type: 'string' }, soak: { type: 'boolean', default: false }, screenshots: { type: 'string' } },
 });
 const { server, id, token } = options;
 const scenarios = await Scenarios.start(options);
@@ -17,6 +18,8 @@ const playing = (more) => {
   return player?.stats.state === 'live' && player.stats.framesShown > more && player.video.videoWidth > 0;
 };
 const said = (words) => document.querySelector('airwave-player')?.shadowRoot.textContent.includes(words);
+/** What is waited for is there within a second; the rest is a busy machine. */
+const WORDS_WITHIN_MS = 5_000;
 const REFUSED = 'You may not watch this broadcast';
 
 await scenarios.run('owner', server, async ({ page, open, until, settled, shot }) => {
@@ -63,9 +66,16 @@ await scenarios.run('owner', server, async ({ page, open, until, settled, shot }
     const shown = (await friend.stats()).framesShown;
     check('and goes on watching', await friend.until(playing, { arg: shown + 60 }), await friend.stats());
     await friend.shot('friend-watches');
+    const { mode } = await friend.stats();
+    check(`over ${options.over}`, ['MoQ', 'Real time'].includes(mode) === (options.over === 'moq'), mode);
+    await friend.page.evaluate(watchForWords, REFUSED);
+    const clickedMs = Date.now();
     await sharing.getByRole('button', { name: 'Take it back: the link for Otto' }).click();
     await sharing.locator('li').waitFor({ state: 'detached' });
     check('taken back, the picture ends in words', await friend.until(said, { arg: REFUSED }), await friend.stats());
+    const tookMs = (await friend.page.evaluate(() => window.wordsAtMs)) - clickedMs;
+    process.stderr.write(`taken back over ${mode}: words after ${tookMs} ms\n`);
+    check('within five seconds', tookMs < WORDS_WITHIN_MS || !options.soak, tookMs);
     // That no second more is fetched is shown where the server has a clock of its own (deliver::guarded).
     await friend.settled();
     await friend.shot('friend-refused');
@@ -84,3 +94,12 @@ await scenarios.run('owner', server, async ({ page, open, until, settled, shot }
   // Locking refuses the open player: its last report, and its list until the page has given it a link of its own.
 }, { mayFail: /\/(cmcd|manifest\/video\.m3u8)$/ });
 process.exit(await scenarios.finish());
+
+/** Runs in the page: when the words are there, at the next picture of the screen. */
+function watchForWords(words) {
+  const look = () => {
+    if (document.querySelector('airwave-player')?.shadowRoot.textContent.includes(words)) window.wordsAtMs = Date.now();
+    else requestAnimationFrame(look);
+  };
+  look();
+}

@@ -8,6 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { CSP, DIST, EMBEDDED_CSP, TYPES } from './dev-server.mjs';
 
+/** MoQ is at a port of its own of the same host. */
+const MOQ = "connect-src 'self' https://127.0.0.1:*";
+
 export async function startFront(target, port = 0) {
   const server = http.createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
@@ -15,7 +18,7 @@ export async function startFront(target, port = 0) {
     if (file === null) return pass(target, request, response);
     const type = TYPES[path.extname(file)] ?? 'application/octet-stream';
     readFile(path.join(DIST, file)).then(
-      (bytes) => response.writeHead(200, { 'content-type': type, 'content-security-policy': file === 'embed.html' ? EMBEDDED_CSP : CSP }).end(bytes),
+      (bytes) => response.writeHead(200, { 'content-type': type, 'content-security-policy': `${file === 'embed.html' ? EMBEDDED_CSP : CSP}; ${MOQ}` }).end(bytes),
       () => response.writeHead(404).end(),
     );
   });

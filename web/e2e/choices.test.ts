@@ -1,6 +1,7 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import type { Engine } from '../src/player/engine';
 import { levelName, type Offer, sections } from '../src/player/choices';
-import { captionsFor, toggleCaptions } from '../src/player/presentation';
+import { Captions, captionsFor, toggleCaptions } from '../src/player/captions';
 
 const level = (height: number, bitrateBps = 1e6) => ({ width: (height * 16) / 9, height, bitrateBps, codecs: 'avc1' });
 const nothing: Offer = { levels: [], chosenLevel: null, shown: null, audio: [], captions: [], speed: null };
@@ -61,4 +62,61 @@ it.each([
   ['fr', undefined],
 ])('captions for %s', (tag, expected) => {
   expect(captionsFor(video({ language: 'en' }, { language: 'de' }, { language: 'pt-BR' }), tag)?.language).toBe(expected);
+});
+
+it('captions of a language that nobody says are better than none', () => {
+  expect(captionsFor(video({ language: 'und' }, { language: 'de' }), 'de')?.language).toBe('de');
+  expect(captionsFor(video({ language: 'und' }, { language: 'de' }), 'en')?.language).toBe('und');
+});
+
+describe('captions that MoQ does not draw', () => {
+  const moq = (captions: boolean) => ({ mode: 'Real time', captionsElsewhere: () => captions }) as unknown as Engine;
+  const hls = { mode: 'Low latency' } as unknown as Engine;
+  const showing = (of: HTMLVideoElement) => [...of.textTracks].filter(({ mode }) => mode === 'showing').map(({ language }) => language);
+  /** hls.js makes them once it has read some. */
+  const add = (to: HTMLVideoElement, language: string) => {
+    (to.textTracks as unknown as object[]).push(...(video({ language }).textTracks as unknown as object[]));
+  };
+
+  it('are offered where the catalog has them, and taken from HLS', () => {
+    const element = video();
+    const captions = new Captions(element);
+    expect([captions.state(moq(false)), captions.state(moq(true)), captions.keepOffMoq]).toEqual(['none', 'off', false]);
+    expect([captions.toggle(moq(true)), captions.state(null), captions.state(hls), captions.keepOffMoq]).toEqual([true, 'on', 'on', true]);
+    add(element, 'und');
+    captions.came(hls);
+    expect([showing(element), captions.state(hls)]).toEqual([['und'], 'on']);
+    expect([captions.toggle(hls), captions.state(hls), captions.keepOffMoq]).toEqual([false, 'off', false]);
+    // What hls.js has left there stays empty.
+    expect([captions.tracks(moq(true)), captions.state(moq(false)), captions.state(moq(true))]).toEqual([[], 'none', 'off']);
+    expect([captions.toggle(moq(true)), showing(element)]).toEqual([true, []]);
+    captions.came(hls);
+    expect(showing(element)).toEqual(['und']);
+    captions.forget();
+    expect(captions.keepOffMoq).toBe(false);
+  });
+
+  it('can be given up before there are any', () => {
+    const captions = new Captions(video());
+    captions.toggle(moq(true));
+    expect([captions.toggle(hls), captions.state(hls), captions.keepOffMoq]).toEqual([false, 'none', false]);
+  });
+
+  it('are there at once where they are to begin with, and the viewer chooses then', () => {
+    const element = video();
+    const captions = new Captions(element);
+    captions.beginWith('de');
+    expect([captions.keepOffMoq, captions.preferred]).toEqual([true, 'de']);
+    add(element, 'und');
+    captions.came(hls);
+    expect([showing(element), captions.preferred]).toEqual([['und'], 'de']);
+    add(element, 'de');
+    captions.came(hls);
+    expect([showing(element), captions.preferred, captions.keepOffMoq]).toEqual([['de'], null, true]);
+    captions.choose(null);
+    captions.came(hls);
+    expect([showing(element), captions.keepOffMoq]).toEqual([[], false]);
+    captions.choose(0);
+    expect([showing(element), captions.keepOffMoq]).toEqual([['und'], true]);
+  });
 });

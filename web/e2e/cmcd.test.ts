@@ -9,7 +9,7 @@ function player(): { cmcd: Cmcd; sent: string[] } {
 
 it('reports the start once, stalls, and now and then', () => {
   const { cmcd, sent } = player();
-  const playing = { live: true, stalls: 0, bitrateBps: 2_999_600 };
+  const playing = { moq: false, live: true, stalls: 0, bitrateBps: 2_999_600 };
   cmcd.begin('/a/cmcd', 1_000);
   cmcd.playing(playing, 1_480.4);
   cmcd.playing(playing, 1_730);
@@ -28,9 +28,9 @@ it('counts the start from the wish to play, and anew for another source', () => 
   const { cmcd, sent } = player();
   cmcd.begin('/a/cmcd', 0);
   cmcd.wanted(5_000);
-  cmcd.playing({ live: false, stalls: 0, bitrateBps: 0 }, 5_100);
+  cmcd.playing({ moq: false, live: false, stalls: 0, bitrateBps: 0 }, 5_100);
   cmcd.begin('/b/cmcd', 8_000);
-  cmcd.playing({ live: true, stalls: 3, bitrateBps: 0 }, 8_200);
+  cmcd.playing({ moq: false, live: true, stalls: 3, bitrateBps: 0 }, 8_200);
   expect(sent).toEqual(['/a/cmcd msd=100,ot=v,sf=h,sid,st=v', '/b/cmcd msd=200,ot=v,sf=h,sid,st=l']);
 });
 
@@ -39,6 +39,14 @@ it('tells nobody about a manifest of somebody else', () => {
   expect(cmcdUrl({ kind: 'id', server: 'https://s', id: 'I' }, 'V')).toBe('https://s/V/cmcd');
   const { cmcd, sent } = player();
   cmcd.begin(null, 0);
-  cmcd.playing({ live: true, stalls: 0, bitrateBps: 0 }, 100);
+  cmcd.playing({ moq: false, live: true, stalls: 0, bitrateBps: 0 }, 100);
   expect(sent).toEqual([]);
+});
+
+it('over MoQ the format is another one', () => {
+  const { cmcd, sent } = player();
+  cmcd.begin('/a/cmcd', 0);
+  cmcd.playing({ moq: true, live: true, stalls: 0, bitrateBps: 0 }, 100);
+  cmcd.playing({ moq: false, live: true, stalls: 1, bitrateBps: 0 }, 200);
+  expect(sent).toEqual(['/a/cmcd msd=100,ot=v,sf=o,sid,st=l', '/a/cmcd bs,ot=v,sf=h,sid,st=l']);
 });

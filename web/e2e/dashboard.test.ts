@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { parseCaption, parseCaptions, withCaption } from '../src/dashboard/captions';
 import { Api, Failed, failure } from '../src/dashboard/api';
 import { clock, parseHealth } from '../src/dashboard/health';
 import {
@@ -468,4 +469,19 @@ test.each(['rtmp://live.example.org/live', 'rtmps://live.example.org:1936/live/'
     expect(settings.bitrate).toBeGreaterThan(100);
     expect(settings.bitrate).toBeLessThan(10_000);
   }
+});
+
+test('a file of captions goes out as it is, and a language has one', async () => {
+  const sent: unknown[] = [];
+  const api = new Api(SESSION, (url, init) => {
+    const headers = init?.headers as Record<string, string>;
+    sent.push([init?.method, url, headers['content-type'], init?.body, headers['x-csrf-token'] === SESSION.csrf]);
+    return Promise.resolve(new Response('{"result":{"language":"pt-BR","label":"Portuguese (BR)"}}'));
+  });
+  const file = new Blob(['WEBVTT\n']);
+  const added = parseCaption(await api.putCaptions('v', 'pt/BR', file));
+  expect(sent).toEqual([['PUT', '/client/v4/accounts/default/stream/v/captions/pt%2FBR', 'text/vtt', file, true]]);
+  if (added === null) throw new Error('none');
+  const before = parseCaptions([{ language: 'pt-BR', label: 'Old' }, { language: 'en' }, null, {}]);
+  expect(withCaption(before, added)).toEqual([{ language: 'en', label: 'en' }, { language: 'pt-BR', label: 'Portuguese (BR)' }]);
 });

@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
 import { compressedBytes } from '../budget.ts';
 import { inkOn } from '../src/embed/colours';
-import { parseOptions, parseSeconds, pictureUrl } from '../src/embed/options';
+import { parseOptions, pictureUrl } from '../src/embed/options';
 import { embedCode } from '../src/shared/embed';
+import { parseSeconds } from '../src/shared/seconds';
 
 const plain = parseOptions(new URLSearchParams());
 

@@ -97,3 +97,11 @@ test.each([
   updated(pictures + 10);
   expect(video.currentTime).toBeCloseTo(Math.max(pictures, sound) + 10.1);
 });
+
+test('beside the Media Source stands the playlist, for AirPlay', () => {
+  for (const name of ['WebKitPlaybackTargetAvailabilityEvent', 'ManagedMediaSource']) vi.stubGlobal(name, class {});
+  const video = document.createElement('video');
+  new HlsEngine(video, { url: '/a/manifest/video.m3u8', from: 'live', captions: null, moq: null, level: null }, {} as EngineEvents);
+  vi.unstubAllGlobals();
+  expect([...video.children].map((source) => source.getAttribute('src'))).toEqual(['/a/manifest/video.m3u8']);
+});

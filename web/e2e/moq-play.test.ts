@@ -83,8 +83,18 @@ describe('catalogs', () => {
     expect(catalog?.complete).toBe(false);
   });
 
+  it.each([
+    [[{ scheme: 'urn:scte:dash:cc:cea-608:2015', value: 'CC1=und' }], true],
+    [[{ scheme: 'urn:scte:dash:cc:cea-708:2015', value: '1=lang:und' }], true],
+    [[{ scheme: 'urn:tva:metadata:cs:AudioPurposeCS:2007', value: '1' }], false],
+    [[null, {}, { scheme: 7 }], false],
+    [7, false],
+  ])('say whether there are captions inside the picture: %j', (accessibility, expected) => {
+    expect(parseCatalog(JSON.stringify({ version: 'draft-01', tracks: [{ name: 'sound' }, { ...track, accessibility }] }))?.captions).toBe(expected);
+  });
+
   it('say that it is over', () => {
-    expect(parseCatalog('{"version":"draft-01","isComplete":true,"tracks":[]}')).toEqual({ complete: true, tracks: [] });
+    expect(parseCatalog('{"version":"draft-01","isComplete":true,"tracks":[]}')).toEqual({ complete: true, captions: false, tracks: [] });
   });
 
   it.each(['', '7', '{}', '{"version":"draft-99","tracks":[]}', '{"version":1}'])('%s is none', (json) => {

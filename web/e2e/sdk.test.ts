@@ -202,3 +202,23 @@ it('a new document in the frame is greeted again', () => {
   startPlayer();
   expect(player.src).toBe('OTHER');
 });
+
+it('an advertisement does not come, and who waits for it is told at once', async () => {
+  const adUrl = 'https://ads.example/vast';
+  const properties = { ...steered.properties(), adUrl: adUrl as string | null };
+  steered = { ...steered, properties: () => properties, set: (name, value) => void (name === 'adUrl' && Object.assign(properties, { adUrl: value })) };
+  const player = startPage();
+  const heard: string[] = [];
+  for (const name of ['stream-adtimeout', 'stream-adstart', 'stream-adend']) player.addEventListener(name, () => heard.push(name));
+  startPlayer();
+  await settled();
+  expect(heard).toEqual(['stream-adtimeout']);
+  // A component sets what stands in the address already, and everything else.
+  player.adUrl = adUrl;
+  player.volume = 0.5;
+  await settled();
+  expect(heard).toHaveLength(1);
+  player.adUrl = `${adUrl}?2`;
+  await settled();
+  expect(heard).toEqual(['stream-adtimeout', 'stream-adtimeout']);
+});

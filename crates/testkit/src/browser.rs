@@ -62,9 +62,10 @@ pub fn go_between(url: &str, player: &str, switches: u32, more: &[&str]) -> Valu
 
 /// Turns captions on in several players at once until each has drawn so many lines (tests/browser/captions.mjs): what each
 /// offers, and its lines.
-pub fn read_captions(url: &str, players: &str, lines: usize) -> Value {
+pub fn read_captions(url: &str, players: &str, lines: usize, more: &[&str]) -> Value {
     let mut command = browser_script("captions.mjs");
     command.args(["--url", url, "--players", players, "--lines", &lines.to_string()]);
+    command.args(more);
     answer(&mut command, 180)
 }
 

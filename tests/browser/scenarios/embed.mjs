@@ -19,12 +19,15 @@ export async function steeredFromOutside({ check, page, until, shot }, { server,
   check('embed: what the query said', muted === true && primaryColor === '#f48120' && letterboxColor === '#123456', { muted, primaryColor, letterboxColor });
   const adUrl = () => page.evaluate(() => window.player.adUrl);
   check('embed: the address of an advertisement is told back', (await adUrl()) === 'http://ads.invalid/vast.xml', await adUrl());
+  const gaveUp = () => until(() => window.heard.delete('stream-adtimeout') && !window.heard.has('stream-adstart'));
+  check('embed: and that it does not come', await gaveUp(), await told(page));
   await page.evaluate(() => {
     window.player.adUrl = 'http://ads.invalid/other.xml';
     window.heard.delete('timeupdate');
   });
   // What the player says of itself replaces what was set here.
   check('embed: the player keeps another one', await until(() => window.heard.has('timeupdate') && window.player.adUrl === 'http://ads.invalid/other.xml'), await adUrl());
+  check('embed: which does not come either', await gaveUp(), await told(page));
   check('embed: live has no end, and an id', duration === 'Infinity' && src === id, { duration, src });
   check('embed: what is loaded', await until(() => window.player.buffered.length > 0 && window.player.buffered.end(0) > 0), await told(page));
   const frame = page.frames().find((other) => other.url().includes('/iframe'));
@@ -118,7 +121,7 @@ export async function othersShowNothing({ check, page, until }, { server, named 
 function listen() {
   window.player = window.Stream(document.getElementById('frame'));
   window.heard = new Set();
-  for (const name of ['play', 'playing', 'pause', 'timeupdate', 'ended', 'volumechange', 'seeked']) {
+  for (const name of ['play', 'playing', 'pause', 'timeupdate', 'ended', 'volumechange', 'seeked', 'stream-adtimeout', 'stream-adstart']) {
     window.player.addEventListener(name, () => window.heard.add(name));
   }
 }

@@ -5,6 +5,8 @@ import type { Session } from './session';
 const ACCOUNT = '/client/v4/accounts/default/stream';
 const AUDIT = '/client/v4/accounts/default/audit_logs';
 const TIMEOUT_MS = 10_000;
+/** Ten megabytes over a slow line. */
+const UPLOAD_TIMEOUT_MS = 120_000;
 /** Rows that the server lists at once. */
 const PAGE_MAX = 1_000;
 
@@ -87,6 +89,19 @@ export class Api {
     return this.ask('DELETE', `/${uid}`);
   }
 
+  async captions(uid: string): Promise<unknown[]> {
+    return list(await this.ask('GET', `/${uid}/captions`));
+  }
+
+  /** A file of another language is another one. */
+  putCaptions(uid: string, language: string, file: Blob): Promise<unknown> {
+    return this.ask('PUT', `/${uid}/captions/${encodeURIComponent(language)}`, file);
+  }
+
+  removeCaptions(uid: string, language: string): Promise<unknown> {
+    return this.ask('DELETE', `/${uid}/captions/${encodeURIComponent(language)}`);
+  }
+
   /** What stands in the place of the uid in addresses that this page opens itself; for a day. */
   async token(uid: string): Promise<string | null> {
     const exp = Math.floor(Date.now() / 1000) + 86_000;
@@ -134,7 +149,7 @@ export class Api {
   }
 }
 
-/** One request to this server; the result of its answer. */
+/** One request to this server; the result of its answer. `body`: a file as it is, anything else as JSON. */
 export async function request(
   method: string,
   route: string,
@@ -144,14 +159,16 @@ export async function request(
 ): Promise<unknown> {
   let response: Response;
   let answer: unknown;
+  const file = body instanceof Blob;
+  const type = file ? 'text/vtt' : 'application/json';
   try {
     response = await send(route, {
       method,
       cache: 'no-store',
       credentials: 'same-origin',
-      headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      headers: { ...headers, ...(body === undefined ? {} : { 'content-type': type }) },
+      ...(body === undefined ? {} : { body: file ? body : JSON.stringify(body) }),
+      signal: AbortSignal.timeout(file ? UPLOAD_TIMEOUT_MS : TIMEOUT_MS),
     });
     answer = await response.text().then(parse);
   } catch {

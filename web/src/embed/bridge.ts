@@ -21,6 +21,8 @@ export interface Steered {
 export class Bridge {
   /** The origin that said hello; null: nobody did. */
   private origin: string | null = null;
+  /** The advertisement of which the page was told that it does not come. */
+  private givenUp: string | null = null;
 
   constructor(
     private readonly steered: Steered,
@@ -49,13 +51,23 @@ export class Bridge {
     switch (message.kind) {
       case 'hello':
         this.origin = origin;
-        return this.send(toPage('state', { properties: this.steered.properties() }));
+        this.send(toPage('state', { properties: this.steered.properties() }));
+        return this.giveUpAdvertisement();
       case 'set':
-        return this.steered.set(message.name, message.value);
+        this.steered.set(message.name, message.value);
+        return this.giveUpAdvertisement();
       case 'call':
         void this.call(message.call, message.method);
         return;
     }
+  }
+
+  /** None is ever loaded; a page that waits for its end goes on. */
+  private giveUpAdvertisement(): void {
+    const { adUrl } = this.steered.properties();
+    const news = adUrl !== null && adUrl !== this.givenUp;
+    this.givenUp = adUrl;
+    if (news) this.tell('stream-adtimeout');
   }
 
   private async call(call: number, method: 'play' | 'pause'): Promise<void> {
@@ -76,6 +88,10 @@ export class Bridge {
   }
 }
 
-export function ranges(list: TimeRanges): Range[] {
-  return Array.from({ length: list.length }, (_, at): Range => [list.start(at), list.end(at)]);
+/** As the page is told: of a clip what is in it, since it began. */
+export function ranges(list: TimeRanges, { video, currentTime, duration }: { video: HTMLVideoElement; currentTime: number; duration: number }): Range[] {
+  const offsetS = video.currentTime - currentTime;
+  const within = (positionS: number) => (offsetS === 0 ? positionS : Math.min(Math.max(0, positionS - offsetS), duration));
+  const all = Array.from({ length: list.length }, (_, at): Range => [within(list.start(at)), within(list.end(at))]);
+  return offsetS === 0 ? all : all.filter(([start, end]) => end > start);
 }

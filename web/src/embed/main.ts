@@ -2,7 +2,7 @@
 import '../player';
 import { fetchLifecycle } from '../player/server';
 import type { Lifecycle } from '../player/session';
-import { clipList, clipOf } from '../shared/clip-link';
+import { clipLengthS, clipList, clipOf } from '../shared/clip-link';
 import { Bridge, ranges, type Steered } from './bridge';
 import { computedColour, inkOn, isColour } from './colours';
 import { parseOptions, parsePreload, pictureUrl } from './options';
@@ -22,17 +22,17 @@ const steered: Steered = {
     return {
       ...kept,
       autoplay: player.hasAttribute('autoplay'),
-      buffered: ranges(video.buffered),
+      buffered: ranges(video.buffered, player),
       controls: !player.hasAttribute('bare'),
-      currentTime: video.currentTime,
+      currentTime: player.currentTime,
       defaultTextTrack: player.getAttribute('captions'),
-      duration: video.duration,
+      duration: player.duration,
       ended: player.ended,
       loop: player.hasAttribute('loop'),
       muted: video.muted,
       paused: video.paused,
       playbackRate: player.playbackRate,
-      played: ranges(video.played),
+      played: ranges(video.played, player),
       poster: player.getAttribute('poster'),
       preload: parsePreload(player.getAttribute('preload')),
       src: player.getAttribute('src') ?? '',
@@ -62,6 +62,7 @@ function start(): void {
   paint('letterboxColor', options.letterboxColor);
   const id = location.pathname.split('/')[1] ?? '';
   const clip = clipOf(location.search);
+  if (clip !== null) player.setAttribute('clip', String(clipLengthS(clip)));
   player.setAttribute('src', clip === null ? decodeURIComponent(id) : clipList(id, clip));
   player.addEventListener('airwave-lifecycle', (event) => onLifecycle((event as CustomEvent<Lifecycle>).detail));
   // A clip's own address has no lifecycle to ask; the broadcast's has its name.
@@ -114,7 +115,9 @@ function set(name: string, value: unknown): void {
       if (number !== null) player.volume = number;
       return;
     case 'src':
-      if (text !== null) player.setAttribute('src', text);
+      if (text === null) return;
+      player.removeAttribute('clip');
+      player.setAttribute('src', text);
       return;
     case 'preload':
       player.setAttribute('preload', parsePreload(typeof value === 'boolean' ? String(value) : text));

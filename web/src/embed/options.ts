@@ -1,4 +1,6 @@
 /** The query of `/ID/iframe`, with the vendor's names. Unknown ones are left alone. */
+import { parseSeconds } from '../shared/seconds';
+
 export interface EmbedOptions {
   autoplay: boolean;
   muted: boolean;
@@ -47,16 +49,6 @@ function flag(value: string | null, otherwise: boolean): boolean {
 export function parsePreload(value: string | null): Preload {
   if (value === 'none' || value === 'false') return 'none';
   return value === 'auto' || value === 'true' || value === '' ? 'auto' : 'metadata';
-}
-
-/** `123`, `12.5`, `1h12m27s`, `90s`; 0 for anything else. */
-export function parseSeconds(value: string | null): number {
-  if (value === null) return 0;
-  if (/^\d+(\.\d+)?$/.test(value)) return Number(value);
-  const parts = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?$/i.exec(value);
-  if (parts === null) return 0;
-  const [hours, minutes, seconds] = parts.slice(1).map((part) => Number(part ?? 0));
-  return (hours ?? 0) * 3600 + (minutes ?? 0) * 60 + (seconds ?? 0);
 }
 
 /** Whoever embeds chooses the picture, but not a script: http and https only. */

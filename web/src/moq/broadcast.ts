@@ -37,7 +37,7 @@ const LOOK_EVERY_MS = 100;
 const CATALOG_PRIORITY = 0;
 
 export class Broadcast {
-  catalog: Catalog = { complete: false, tracks: [] };
+  catalog: Catalog = { complete: false, captions: false, tracks: [] };
   private lastObjectMs = performance.now();
   private pinging = false;
   /** Answers in a row without an object between them, and when the next one is asked for. */

@@ -19,6 +19,8 @@ export interface CatalogTrack {
 
 export interface Catalog {
   complete: boolean;
+  /** There are captions inside the picture: CEA-608 or -708, in the words of DASH (SCTE 214-1). */
+  captions: boolean;
   tracks: CatalogTrack[];
 }
 
@@ -31,7 +33,12 @@ export function parseCatalog(json: string): Catalog | null {
     const { id, type, data } = record(entry);
     if (typeof id === 'string' && type === 'inline' && typeof data === 'string') inits.set(id, data);
   }
-  return { complete: root.isComplete === true, tracks: list(root.tracks).map((entry) => track(record(entry), inits)) };
+  const tracks = list(root.tracks).map(record);
+  return { complete: root.isComplete === true, captions: tracks.some(isCaptioned), tracks: tracks.map((fields) => track(fields, inits)) };
+}
+
+function isCaptioned({ accessibility }: Record<string, unknown>): boolean {
+  return list(accessibility).some((entry) => string(record(entry).scheme).startsWith('urn:scte:dash:cc:'));
 }
 
 function track(fields: Record<string, unknown>, inits: Map<string, string>): CatalogTrack {

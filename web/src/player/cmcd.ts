@@ -6,6 +6,8 @@
 const REPORT_EVERY_MS = 30_000;
 
 export interface Playing {
+  /** Over MoQ, which has no streaming format that CTA-5004 names. */
+  moq: boolean;
   live: boolean;
   stalls: number;
   /** Of the level that plays; 0: not known. */
@@ -36,7 +38,7 @@ export class Cmcd {
   }
 
   /** Called several times a second while the picture moves; reports at the first picture, after a stall, and now and then. */
-  playing({ live, stalls, bitrateBps }: Playing, nowMs: number): void {
+  playing({ moq, live, stalls, bitrateBps }: Playing, nowMs: number): void {
     if (this.url === null) return;
     const first = this.reportedAtMs === 0;
     const stalled = stalls > this.stalls;
@@ -49,7 +51,7 @@ export class Cmcd {
       stalled && !first ? 'bs' : null,
       first ? `msd=${Math.max(0, Math.round(nowMs - this.askedAtMs))}` : null,
       'ot=v',
-      'sf=h',
+      moq ? 'sf=o' : 'sf=h',
       `sid="${this.session}"`,
       live ? 'st=l' : 'st=v',
     ];

@@ -7,16 +7,19 @@
 import { remember, remembered } from '../shared/memory';
 import { isBehind, playbackRate } from './catch-up';
 import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './choices';
+import { Captions } from './captions';
 import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
 import { type Engine, type From, isAudioOnly, isMoq, type MoqPlace, prepareMoq, startEngine } from './engine';
 import { isForOthers, pressKey } from './keys';
+import { Missing } from './missing';
 import { Path, type PathLost } from './path';
 import { Pictures } from './pictures';
 import { nothingToPlay, Plays } from './plays';
 import styles from './player.css?inline';
-import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
+import { bufferedS, toggleFullscreen, togglePip } from './presentation';
 import { Quality } from './quality';
+import { Range } from './range';
 import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
@@ -32,10 +35,6 @@ const STALL_WORDS_AFTER_MS = 2_500;
 /** How long after an interruption the way back to the live edge is looked for. */
 const RETURN_WITHIN_MS = 3_000;
 const STEADY_AFTER_MS = 10_000;
-/** Played this long without a picture although one was announced: the decoder ignores the codec (HEVC in Chromium). */
-const NO_PICTURE_AFTER_S = 1.5;
-/** A live window shorter than this is not worth a seek bar. */
-const SEEK_BAR_MIN_S = 30;
 /** What stays buffered when the start is moved towards the edge; a shorter way is left to the catch-up. */
 const SNAP_RESERVE_S = 0.2;
 /** What browsers play with sound. */
@@ -63,6 +62,8 @@ export class AirwavePlayer extends HTMLElement {
   private readonly stalls = new Stalls();
   private readonly cmcd = new Cmcd();
   private readonly remote: Remote;
+  private readonly captions: Captions;
+  private readonly range: Range;
   /** A load that waits for somebody to press play (`preload="none"`). */
   private held: { id: string | null; from: From } | null = null;
   /** The first picture is there and nothing more is loaded before somebody presses play. */
@@ -71,11 +72,9 @@ export class AirwavePlayer extends HTMLElement {
   private begunToPlay = false;
   /** Of replays; a live picture keeps its own pace. */
   private speed = 1;
-  private captionsWanted: string | null = null;
   private steadySinceMs = 0;
   private pictured = false;
-  private playedWithoutPictureS = 0;
-  private lastTimeS = 0;
+  private readonly missing = new Missing();
   private startsLive = false;
   private startsAtEnd = false;
   private wasIdle = false;
@@ -95,7 +94,13 @@ export class AirwavePlayer extends HTMLElement {
     sheet.replaceSync(styles);
     root.adoptedStyleSheets = [sheet];
     this.controls = new Controls(root, this.intents());
-    this.remote = new Remote(this.video, () => this.render());
+    this.remote = new Remote(this.video, {
+      changed: () => this.render(),
+      left: () => this.pause(),
+      back: (playing) => this.comeBack(playing),
+    });
+    this.captions = new Captions(this.video);
+    this.range = new Range(this.video, () => Number(this.getAttribute('clip')) || null, () => this.engine);
     this.listen();
   }
 
@@ -143,13 +148,18 @@ export class AirwavePlayer extends HTMLElement {
     this.video.volume = Math.min(1, Math.max(0, volume));
   }
 
+  /** Of a clip: since that began. */
   get currentTime(): number {
-    return this.video.currentTime;
+    return this.video.currentTime - this.range.offsetS;
+  }
+
+  get duration(): number {
+    return this.range.durationS;
   }
 
   /** Before anything is loaded: where a recording begins. */
   set currentTime(positionS: number) {
-    if (this.video.seekable.length > 0) this.seekTo(positionS);
+    if (this.video.seekable.length > 0) this.seekTo(positionS + this.range.offsetS);
     else this.setAttribute('start', String(Math.max(0, positionS)));
   }
 
@@ -191,7 +201,7 @@ export class AirwavePlayer extends HTMLElement {
     const soundWanted = remembered(SOUND_KEY) === 'on';
     this.video.muted = this.hasAttribute('muted') || (this.hasAttribute('autoplay') && !soundWanted);
     this.wantsToPlay = this.hasAttribute('autoplay');
-    this.captionsWanted = this.getAttribute('captions');
+    this.captions.beginWith(this.getAttribute('captions'));
     this.tickTimer = window.setInterval(() => this.tick(), TICK_MS);
     this.begin();
   }
@@ -209,7 +219,7 @@ export class AirwavePlayer extends HTMLElement {
       if (before !== null) this.begin();
       return;
     }
-    if (name === 'captions') this.captionsWanted = after;
+    if (name === 'captions') this.captions.beginWith(after);
     this.onCaptions();
   }
 
@@ -231,6 +241,7 @@ export class AirwavePlayer extends HTMLElement {
     this.begun++;
     this.begunToPlay = false;
     this.quality.forget();
+    this.captions.forget();
     if (source === null) return;
     this.state = initial;
     this.feed({ kind: 'start' });
@@ -336,6 +347,7 @@ export class AirwavePlayer extends HTMLElement {
     const query = manifestQuery(this);
     const url = manifestUrl(source, id, query);
     this.cmcd.begin(cmcdUrl(source, id), performance.now());
+    this.remote.offer(url);
     this.pictures.load(source, id, () => this.controls.refreshScrub());
     let whole = true;
     const events = {
@@ -352,10 +364,10 @@ export class AirwavePlayer extends HTMLElement {
         void this.load(id, from, true);
       },
     };
-    const mayMoq = from === 'live' && query === '' && this.path.mayTryMoq(performance.now());
+    const mayMoq = from === 'live' && query === '' && !this.captions.keepOffMoq && this.path.mayTryMoq(performance.now());
     const moq = mayMoq ? moqPlace(source, this.moq, location.href, this.path.movedTo) : null;
     try {
-      const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted, moq, level: this.quality.pinned }, events);
+      const engine = await startEngine(this.video, { url, from, captions: this.captions.preferred, moq, level: this.quality.pinned }, events);
       if (moq !== null && !isMoq(engine?.mode)) this.path.failed(performance.now());
       if (load !== this.loads) return engine?.destroy();
       this.engine = engine;
@@ -365,6 +377,7 @@ export class AirwavePlayer extends HTMLElement {
       if (load === this.loads) this.feed({ kind: 'failure', failure: { kind: 'network' } });
       return;
     }
+    this.captions.came(this.engine);
     this.startsLive = from === 'live';
     if (again) this.begunToPlay = true;
     else if (from === 'live' && this.hasAttribute('autoplay')) this.wantsToPlay = true;
@@ -379,7 +392,7 @@ export class AirwavePlayer extends HTMLElement {
     this.held = null;
     this.suspended = false;
     this.pictured = false;
-    this.playedWithoutPictureS = 0;
+    this.missing.forget();
     this.stalls.forget();
     this.video.playbackRate = 1;
   }
@@ -456,7 +469,7 @@ export class AirwavePlayer extends HTMLElement {
     this.startsAtEnd = false;
     if (!this.begunToPlay) this.beginsToPlay();
     if (this.state.name === 'replay' && this.state.ended) {
-      this.video.currentTime = this.video.seekable.length > 0 ? this.video.seekable.start(0) : 0;
+      this.video.currentTime = this.range.shown?.startS ?? 0;
       this.feed({ kind: 'replaying' });
     }
   }
@@ -482,12 +495,7 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private onCaptions(): void {
-    const wanted = this.captionsWanted === null ? undefined : captionsFor(this.video, this.captionsWanted);
-    if (wanted !== undefined) {
-      showCaptions(this.video, wanted);
-      // From here on it is the viewer's choice.
-      this.captionsWanted = null;
-    }
+    this.captions.came(this.engine);
     this.render();
   }
 
@@ -548,20 +556,12 @@ export class AirwavePlayer extends HTMLElement {
     const { video, engine } = this;
     if (engine === null || !this.pictured || video.paused || video.currentTime === 0 || this.stalls.stalling) return;
     const bitrateBps = engine.level()?.bitrateBps ?? 0;
-    this.cmcd.playing({ live: engine.live, stalls: this.stalls.count, bitrateBps }, now);
+    this.cmcd.playing({ moq: isMoq(engine.mode), live: engine.live, stalls: this.stalls.count, bitrateBps }, now);
   }
 
   private watchForMissingPicture(): void {
-    const elapsed = this.video.currentTime - this.lastTimeS;
-    this.lastTimeS = this.video.currentTime;
-    if (this.video.videoWidth > 0 || isAudioOnly(this.engine?.level() ?? null) || this.engine === null) {
-      this.playedWithoutPictureS = 0;
-      return;
-    }
-    if (elapsed > 0 && elapsed < 1) this.playedWithoutPictureS += elapsed;
-    if (this.playedWithoutPictureS < NO_PICTURE_AFTER_S) return;
-    const level = this.engine.level();
-    this.feed({ kind: 'failure', failure: { kind: 'codec', codec: level?.codecs ?? '' } });
+    if (!this.missing.look(this.video, this.engine)) return;
+    this.feed({ kind: 'failure', failure: { kind: 'codec', codec: this.engine?.level()?.codecs ?? '' } });
   }
 
   /** Whoever watched live before an interruption watches live after it. */
@@ -579,7 +579,7 @@ export class AirwavePlayer extends HTMLElement {
     const source = sourceOf(this);
     if (isMoq(this.engine?.mode)) this.path.works(now);
     const may = this.engine?.live === true && !isMoq(this.engine.mode) && this.state.name === 'live' && !this.video.paused;
-    if (!may || this.climbing || source === null || manifestQuery(this) !== '' || !this.path.mayTryMoq(now)) return;
+    if (!may || this.climbing || source === null || manifestQuery(this) !== '' || this.captions.keepOffMoq || !this.path.mayTryMoq(now)) return;
     const place = moqPlace(source, this.moq, location.href, this.path.movedTo);
     if (place === null) return;
     this.climbing = true;
@@ -645,7 +645,7 @@ export class AirwavePlayer extends HTMLElement {
       changeSpeed: (steps) => this.changeSpeed(steps),
       promptRemote: () => this.remote.prompt(),
       toggleCaptions: () => {
-        toggleCaptions(this.video);
+        if (this.captions.toggle(this.engine)) void this.load(null, 'live', true);
         this.render();
       },
       togglePip: () => togglePip(this.video),
@@ -663,7 +663,7 @@ export class AirwavePlayer extends HTMLElement {
         this.engine?.chooseAudio(Number(value));
         break;
       case 'captions':
-        showCaptions(this.video, value === OFF ? undefined : captionTracks(this.video)[Number(value)]);
+        this.captions.choose(value === OFF ? null : Number(value));
         break;
       case 'speed':
         this.playbackRate = Number(value);
@@ -675,6 +675,13 @@ export class AirwavePlayer extends HTMLElement {
   private async learnLevels(): Promise<void> {
     const source = sourceOf(this);
     if (source !== null && (await this.quality.learn(this.engine, manifestUrl(source, null)))) this.render();
+  }
+
+  /** From another screen: what is live went on meanwhile. */
+  private comeBack(playing: boolean): void {
+    this.wantsToPlay = playing;
+    if (this.engine?.live === true) void this.load(null, 'live', true);
+    else if (playing) this.tryToPlay();
   }
 
   private changeSpeed(steps: number): void {
@@ -700,12 +707,11 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private seekTo(positionS: number): void {
-    const { seekable } = this.video;
-    if (seekable.length === 0) return;
-    const endS = this.engine?.livePositionS() ?? seekable.end(seekable.length - 1);
+    const { shown } = this.range;
+    if (shown === null) return;
     this.atEdge = false;
-    this.video.currentTime = Math.min(endS, Math.max(seekable.start(0), positionS));
-    if (this.state.name === 'replay' && this.state.ended && positionS < endS - 0.5)
+    this.video.currentTime = this.range.within(positionS);
+    if (this.state.name === 'replay' && this.state.ended && positionS < shown.endS - 0.5)
       this.feed({ kind: 'replaying' });
     this.render();
   }
@@ -740,7 +746,6 @@ export class AirwavePlayer extends HTMLElement {
     const { video } = this;
     const live = this.engine?.live === true && this.pictured;
     const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
-    const captions = captionTracks(this.video);
     // Who sees the picture in a moment needs no other one.
     const waits = !this.pictured && !this.begunToPlay && !this.wantsToPlay;
     return {
@@ -760,9 +765,8 @@ export class AirwavePlayer extends HTMLElement {
       askToPlay: !this.begunToPlay && !this.wantsToPlay && (this.pictured || this.held !== null),
       menu: this.pictured ? this.menu() : [],
       remote: this.remote.available ? { kind: this.remote.kind, connected: this.remote.connected } : null,
-      seek: this.seekBar(),
-      captions:
-        captions.length === 0 ? 'none' : captions.some(({ mode }) => mode === 'showing') ? 'on' : 'off',
+      seek: this.pictured ? this.range.bar() : null,
+      captions: this.captions.state(this.engine),
       fullscreen: document.fullscreenElement === this,
       pip: document.pictureInPictureEnabled === true,
     };
@@ -770,7 +774,7 @@ export class AirwavePlayer extends HTMLElement {
 
   private menu(): Section[] {
     const { engine } = this;
-    const captions = captionTracks(this.video).map(({ label, language, mode }) => ({ label, language, chosen: mode === 'showing' }));
+    const captions = this.captions.tracks(engine).map(({ label, language, mode }) => ({ label, language, chosen: mode === 'showing' }));
     return sections({
       levels: this.quality.levels(engine),
       chosenLevel: this.quality.chosen(engine),
@@ -786,15 +790,5 @@ export class AirwavePlayer extends HTMLElement {
     // A picture that only waits for a click on play needs no spinner.
     const waitsForPlay = !this.wantsToPlay && (this.engine !== null || this.held !== null);
     return notice?.tone === 'busy' && waitsForPlay && !notice.small ? null : notice;
-  }
-
-  private seekBar(): View['seek'] {
-    const { seekable, currentTime } = this.video;
-    if (!this.pictured || seekable.length === 0) return null;
-    const startS = seekable.start(0);
-    const live = this.engine?.live === true;
-    const endS = (live ? this.engine?.livePositionS() : null) ?? seekable.end(seekable.length - 1);
-    if (live && endS - startS < SEEK_BAR_MIN_S) return null;
-    return { startS, endS, positionS: Math.min(currentTime, endS), live };
   }
 }

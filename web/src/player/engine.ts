@@ -59,6 +59,8 @@ export interface Engine {
   chooseLevel(index: number | null): void;
   audioTracks(): AudioTrack[];
   chooseAudio(index: number): void;
+  /** There are captions inside the picture that this engine does not draw, and HLS would. */
+  captionsElsewhere?(): boolean;
   /** Stop loading until `resume`: nobody is watching yet. */
   suspend(): void;
   resume(): void;
@@ -93,7 +95,7 @@ export async function startEngine(
     return new NativeEngine(video, wanted, events);
   }
   if (wanted.moq !== null) {
-    const engine = await startMoq(video, wanted.moq, events, wanted.level);
+    const engine = await startMoq(video, wanted.moq, events, wanted);
     if (engine !== null) return engine;
   }
   const { HlsEngine } = await import('./hls-engine');
@@ -112,7 +114,7 @@ export function prepareMoq(): void {
   if (window.isSecureContext && 'WebTransport' in window) void moqEngines().catch(() => {});
 }
 
-async function startMoq(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents, level: Level | null): Promise<Engine | null> {
+async function startMoq(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents, { level, url }: Wanted): Promise<Engine | null> {
   const [{ MoqEngine }, { NoWay, RealTimeEngine, realTimeSupported }] = await moqEngines();
   // Levels are parts: frame by frame there are the originals only.
   if (level === null && realTimeSupported(video)) {
@@ -125,7 +127,7 @@ async function startMoq(video: HTMLVideoElement, place: MoqPlace, events: Engine
       throw error;
     }
   }
-  return MoqEngine.open(video, place, events, level);
+  return MoqEngine.open(video, place, events, level, url);
 }
 
 export const HLS_TYPE = 'application/vnd.apple.mpegurl';

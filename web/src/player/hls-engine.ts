@@ -13,13 +13,13 @@ import {
   type Engine,
   type EngineEvents,
   type From,
-  HLS_TYPE,
   type Level,
   type Mode,
   type Wanted,
 } from './engine';
 import { partByPart } from './hls-captions';
 import { placeOf } from './ladder';
+import { offerAirPlay } from './remote';
 import { wordsOf } from './server';
 import type { Failure } from './session';
 
@@ -86,7 +86,7 @@ export class HlsEngine implements Engine {
     });
     video.addEventListener('seeking', this.stayInList);
     this.hls.attachMedia(video);
-    this.offerAirPlay();
+    offerAirPlay(video, url);
     this.hls.loadSource(url);
   }
 
@@ -245,19 +245,6 @@ export class HlsEngine implements Engine {
       const { seeking, currentTime } = this.video;
       if (seeking && Math.abs(currentTime - atS) < 0.01) this.seekToEnd(atS - END_STEP_S);
     }, END_PATIENCE_MS);
-  }
-
-  /**
-   * Media Source Extensions cannot be sent to a television, the playlist itself can: Safari takes this second source
-   * when its viewer picks a device. https://webkit.org/blog/15036/how-to-use-media-source-extensions-with-airplay/
-   */
-  private offerAirPlay(): void {
-    if (!('ManagedMediaSource' in window) || !('WebKitPlaybackTargetAvailabilityEvent' in window)) return;
-    const source = document.createElement('source');
-    source.type = HLS_TYPE;
-    source.src = this.url;
-    this.video.append(source);
-    this.video.disableRemotePlayback = false;
   }
 
   private onError(data: ErrorData): void {

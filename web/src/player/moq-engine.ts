@@ -9,6 +9,7 @@ import { Descent } from './descent';
 import { Holes } from './holes';
 import { placeOf } from './ladder';
 import { type PartInfo, partInfo } from './part';
+import { attach } from './remote';
 import { type Begins, groupAt, Rewind, REWIND_S } from './rewind';
 import { TrackBuffer } from './source-buffer';
 import { Throughput } from './throughput';
@@ -74,6 +75,7 @@ export class MoqEngine implements Engine {
   private broadcast: Broadcast | null = null;
   private readonly media = new MediaSource();
   private readonly url: string;
+  private detach = () => {};
   private readonly playing = new Map<Kind, Playing>();
   private wantedLevel: string | null = null;
   private wantedAudio: string | null = null;
@@ -104,12 +106,12 @@ export class MoqEngine implements Engine {
     this.url = URL.createObjectURL(this.media);
   }
 
-  /** Resolves once there is something to show; null where MoQ, or this level over it, does not come about in time. */
-  static async open(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents, level: Level | null): Promise<MoqEngine | null> {
+  /** Resolves once there is something to show; null where MoQ, or this level over it, does not come about in time. `list`: the same over HLS. */
+  static async open(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents, level: Level | null, list: string): Promise<MoqEngine | null> {
     if (!moqSupported()) return null;
     const engine = new MoqEngine(video, events);
     try {
-      await engine.begin(place, level);
+      await engine.begin(place, level, list);
       return engine;
     } catch {
       engine.destroy();
@@ -117,12 +119,12 @@ export class MoqEngine implements Engine {
     }
   }
 
-  private async begin({ address, namespace }: MoqPlace, level: Level | null): Promise<void> {
+  private async begin({ address, namespace }: MoqPlace, level: Level | null, list: string): Promise<void> {
     this.address = address;
     const opened = new Promise<void>((resolve) => {
       this.media.addEventListener('sourceopen', () => resolve(), { once: true });
     });
-    this.video.src = this.url;
+    this.detach = attach(this.video, this.url, list);
     const broadcast = await Broadcast.open(address, namespace, CATALOG, OPEN_MS, {
       onCatalog: (catalog) => this.onCatalog(catalog),
       onEnd: () => this.onEnd(),
@@ -445,6 +447,10 @@ export class MoqEngine implements Engine {
     this.choose('audio');
   }
 
+  captionsElsewhere(): boolean {
+    return this.broadcast?.catalog.captions === true;
+  }
+
   suspend(): void {
     this.suspended = true;
     this.throughput.forget();
@@ -475,10 +481,7 @@ export class MoqEngine implements Engine {
     this.video.removeEventListener('seeking', this.onSeeking);
     for (const { rewind } of this.playing.values()) rewind?.end();
     this.broadcast?.close();
-    if (this.video.src === this.url) {
-      this.video.removeAttribute('src');
-      this.video.load();
-    }
+    this.detach();
     URL.revokeObjectURL(this.url);
   }
 }

@@ -6,6 +6,8 @@ export class NativeEngine implements Engine {
   readonly mode: Mode = 'HLS';
   live = true;
   private readonly url: string;
+  /** Where a list says that it begins (EXT-X-START), as the browser went there. */
+  private beginS = 0;
   private readonly abort = new AbortController();
 
   constructor(
@@ -39,6 +41,10 @@ export class NativeEngine implements Engine {
 
   livePositionS(): number | null {
     return this.live ? this.edgeS() : null;
+  }
+
+  beginsAtS(): number {
+    return this.live ? 0 : this.beginS;
   }
 
   segmentAt(): null {
@@ -97,7 +103,8 @@ export class NativeEngine implements Engine {
   }
 
   private onMetadata(from: From): void {
-    const { duration } = this.video;
+    const { duration, currentTime } = this.video;
+    this.beginS = currentTime;
     if (from === 'live' || !Number.isFinite(duration)) return;
     if (from === 'end' && !this.video.paused) return;
     const startS = from === 'end' ? duration : Math.min(from.s, duration);

@@ -1,31 +1,5 @@
 /** The media element: what it has loaded, how it is shown. Refusals by the browser change nothing. */
 
-export function captionTracks(video: HTMLVideoElement): TextTrack[] {
-  return [...video.textTracks].filter(({ kind }) => kind === 'captions' || kind === 'subtitles');
-}
-
-/** Off, first, second, …, off. */
-export function toggleCaptions(video: HTMLVideoElement): void {
-  const tracks = captionTracks(video);
-  showCaptions(video, tracks[tracks.findIndex(({ mode }) => mode === 'showing') + 1]);
-}
-
-/** undefined: none. */
-export function showCaptions(video: HTMLVideoElement, wanted: TextTrack | undefined): void {
-  for (const track of captionTracks(video)) track.mode = track === wanted ? 'showing' : 'disabled';
-}
-
-/** By BCP 47 tag: the very one, or one of the same language. */
-export function captionsFor(video: HTMLVideoElement, tag: string): TextTrack | undefined {
-  const wanted = tag.toLowerCase();
-  const primary = wanted.split('-')[0];
-  const tracks = captionTracks(video);
-  return (
-    tracks.find(({ language }) => language.toLowerCase() === wanted) ??
-    tracks.find(({ language }) => language.toLowerCase().split('-')[0] === primary)
-  );
-}
-
 export function togglePip(video: HTMLVideoElement): void {
   if (document.pictureInPictureElement !== null) document.exitPictureInPicture().catch(() => {});
   else if (document.pictureInPictureEnabled) video.requestPictureInPicture().catch(() => {});

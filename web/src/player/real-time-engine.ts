@@ -407,6 +407,10 @@ export class RealTimeEngine implements Engine {
     this.choose('audio');
   }
 
+  captionsElsewhere(): boolean {
+    return this.broadcast?.catalog.captions === true;
+  }
+
   suspend(): void {
     this.throughput.forget();
     for (const { followed } of this.followed.values()) followed.close();

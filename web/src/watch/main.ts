@@ -1,7 +1,7 @@
 /** The page at `/ID/watch`: the first path segment is a live input, a video or a signed token. */
 import type { Chat, Watched } from '../chat';
 import '../player';
-import { clipList, clipOf } from '../shared/clip-link';
+import { clipLengthS, clipList, clipOf } from '../shared/clip-link';
 import { copyText } from '../shared/copy';
 import { embedCode } from '../shared/embed';
 import { fetchLifecycle, fetchViewers } from '../player/server';
@@ -29,6 +29,7 @@ start();
 function start(): void {
   // A clip's own address has no lifecycle to ask; the broadcast's has its name.
   player.setAttribute('src', clip === null ? decodeURIComponent(id) : clipList(id, clip));
+  if (clip !== null) player.setAttribute('clip', String(clipLengthS(clip)));
   player.setAttribute('autoplay', '');
   if (new URLSearchParams(location.search).get('dvrEnabled') === 'true') player.setAttribute('dvr', '');
   player.addEventListener('airwave-lifecycle', (event) =>

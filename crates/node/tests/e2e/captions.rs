@@ -177,18 +177,39 @@ fn captions_inside_the_picture_are_drawn_by_players_in_chromium() {
         list.contains("INSTREAM-ID=\"CC1\"").then_some(())
     });
     // More than hls.js has by itself, of the segments that it loads whole.
-    drawn(&server, &input.uid, &["airwave", "shaka"], 4);
+    drawn(&server, &format!("{}/watch", input.uid), &["airwave", "shaka"], 4, &[]);
     drop(encoder);
     wait_until("the recording", 30, || {
         let video = server.api("GET", &format!("/stream/{video}"), None).json();
         (video["result"]["readyToStream"] == true).then_some(())
     });
-    drawn(&server, &video, &["airwave", "hlsjs", "shaka"], 2);
+    drawn(&server, &format!("{video}/watch"), &["airwave", "hlsjs", "shaka"], 2, &[]);
 }
 
-fn drawn(server: &Server, uid: &str, players: &[&str], least: usize) {
-    let url = server.url(&format!("/{uid}/watch")).to_string();
-    let seen = read_captions(&url, &players.join(","), least);
+/// MoQ, which our player takes first, has nobody who draws them: who wants captions gets HLS, at once where the page does, and
+/// MoQ again without them.
+#[test]
+fn captions_inside_the_picture_are_offered_over_moq_in_chromium() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let plain = ClipSpec::plain("captioned", 240);
+    let spec = ClipSpec { group: 30, b_frames: 0, captions: Some("WORDS"), ..plain };
+    let _encoder = Clip::make(&spec).publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    let seen = drawn(&server, &format!("{}/watch", input.uid), &["airwave"], 3, &["--moq"]);
+    let modes = &seen["airwave"]["modes"];
+    let moq = |at: usize| ["MoQ", "Real time"].contains(&modes[at].as_str().unwrap_or_default());
+    assert!(moq(0) && modes[1] == "Low latency" && moq(2), "{seen}");
+    let begun = format!("{}/iframe?autoplay=true&muted=true&defaultTextTrack=en", input.uid);
+    drawn(&server, &begun, &["airwave"], 3, &[]);
+}
+
+fn drawn(server: &Server, page: &str, players: &[&str], least: usize, more: &[&str]) -> Value {
+    let url = server.url(&format!("/{page}")).to_string();
+    let seen = read_captions(&url, &players.join(","), least, more);
     for player in players {
         let lines = seen[player]["lines"].as_array().unwrap();
         let words = |line: &Value| {
@@ -202,4 +223,5 @@ fn drawn(server: &Server, uid: &str, players: &[&str], least: usize) {
     // Nobody has said which language they are in.
     let expect = json!([{ "kind": "captions", "label": "CC1", "language": "und" }]);
     assert_eq!(seen["airwave"]["tracks"], expect, "{seen}");
+    seen
 }

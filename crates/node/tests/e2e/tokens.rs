@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use testkit::{Child, Clip, ClipSpec, Server, browser_script, request, skip, wait_until};
 
 use crate::AIRWAVE;
+use crate::browser::soak;
 use crate::level_faults::without_card;
 use crate::levels::LADDER;
 
@@ -125,10 +126,19 @@ fn who_is_signed_in_stays_so_over_a_restart() {
 
 #[test]
 fn a_person_gives_a_link_to_a_friend_and_takes_it_back_in_chromium() {
+    a_friend_watches("moq", &[]);
+}
+
+#[test]
+fn a_person_gives_a_link_to_a_friend_who_has_no_moq_and_takes_it_back_in_chromium() {
+    a_friend_watches("hls", &["quic.listen=off"]);
+}
+
+fn a_friend_watches(over: &str, settings: &[&str]) {
     if skip("browser") {
         return;
     }
-    let server = Server::start(AIRWAVE, &[]);
+    let server = Server::start(AIRWAVE, settings);
     let input = server.create_input(&json!({ "meta": { "name": "The garden" } }));
     let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
     let _encoder = clip.publish(&input.rtmp, -1);
@@ -142,13 +152,19 @@ fn a_person_gives_a_link_to_a_friend_and_takes_it_back_in_chromium() {
         &input.uid,
         "--token",
         &server.token,
+        "--over",
+        over,
     ]);
+    if soak() {
+        node.arg("--soak");
+    }
     if let Some(folder) = std::env::var_os("AIRWAVE_SCREENSHOTS") {
         node.arg("--screenshots").arg(folder);
     }
     let mut node = Child::start(&mut node);
     let status = node.wait(280);
     assert!(status.success(), "check-friend.mjs: {status}\n{}", node.output());
+    eprintln!("{}", node.output());
 }
 
 #[test]
