@@ -12,6 +12,7 @@ use std::process::Command;
 use testkit::{Child, Follower, Packet, Server, play, skip, wait_until};
 
 use crate::AIRWAVE;
+use crate::live::MILLISECOND;
 
 pub(crate) const FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/ffmpeg9/ffmpeg");
 const SECONDS: &str = "8";
@@ -191,7 +192,7 @@ fn check(tracks: &[Track], codecs: &[&str]) {
 }
 
 /// Sound and picture stay together: both are rounded to RTMP's millisecond.
-const EXACT: i64 = 2_000;
+const EXACT: i64 = MILLISECOND;
 
 fn check_by(publish: fn(&Path, &str) -> Child, tracks: &[Track], codecs: &[&str], apart_us: i64) {
     if skip("codecs") {
@@ -294,7 +295,7 @@ fn check_track(folder: &Path, track: &Track, follower: &Follower, sent: &Sent) -
     let shift = got[0].present_us - source[0].present_us;
     for (s, g) in source.iter().zip(&got) {
         let off = g.present_us - s.present_us - shift;
-        assert!(off.abs() <= 2_000, "{name}: {off} us off at {} us", s.present_us);
+        assert!(off.abs() <= MILLISECOND, "{name}: {off} us off at {} us", s.present_us);
     }
     assert_eq!(follower.segments.len(), 4, "{name}: segments of 2 s");
     for (segment, _) in follower.segments.values() {

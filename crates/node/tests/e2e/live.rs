@@ -37,6 +37,9 @@ pub(crate) fn received(folder: &Path, follower: &Follower, kind: char) -> Vec<Pa
     packets(&file, kind)
 }
 
+/// RTMP has whole milliseconds: a time is half of one off at most, and so is the first, from which the others are counted.
+pub(crate) const MILLISECOND: i64 = 1_000;
+
 /// The same packets at the same times but for a shift, which is answered in microseconds.
 pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) -> i64 {
     let hashes = |list: &[Packet]| list.iter().map(|p| p.hash.clone()).collect::<Vec<_>>();
@@ -45,8 +48,7 @@ pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) -> i64 {
     let shift = got[0].present_us - source[0].present_us;
     for (s, g) in source.iter().zip(got) {
         let off = g.present_us - s.present_us - shift;
-        // RTMP has whole milliseconds, and both ends round.
-        assert!(off.abs() <= 2_000, "{kind}: {} us off at {} us", off, s.present_us);
+        assert!(off.abs() <= MILLISECOND, "{kind}: {} us off at {} us", off, s.present_us);
     }
     shift
 }
@@ -67,7 +69,7 @@ fn every_packet_arrives_with_its_bytes_and_its_time() {
         check_same(&source, &received(folder.path(), follower, kind), kind)
     });
     let [picture, sound] = shifts;
-    assert!((picture - sound).abs() <= 2_000, "{} us apart", picture - sound);
+    assert!((picture - sound).abs() <= MILLISECOND, "{} us apart", picture - sound);
     assert!(video.newest.ended && audio.newest.ended);
     let numbers = |f: &Follower| f.segments.keys().copied().collect::<Vec<_>>();
     assert_eq!(numbers(&video), numbers(&audio), "both tracks have the same numbers");
