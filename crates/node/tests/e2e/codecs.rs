@@ -477,6 +477,14 @@ fn a_picture_goes_on_without_its_flac_or_ac3_in_a_browser() {
     }
 }
 
+/// As of two languages: FFmpeg sends the second one as a track of its own. Which language is spoken RTMP does not say.
+#[test]
+fn two_sounds_of_one_codec_arrive() {
+    let tracks = [picture(H264), sound(AAC), Track { name: "audio2.cmaf", ..sound(AAC) }];
+    // A viewer chooses between them: one picture with a group of two sounds.
+    check(&tracks, &["avc1.4d400d,mp4a.40.2"]);
+}
+
 #[test]
 fn two_pictures_and_two_sounds_of_one_connection_arrive() {
     let tracks = [
