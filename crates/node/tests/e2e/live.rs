@@ -55,10 +55,20 @@ pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) -> i64 {
 
 #[test]
 fn every_packet_arrives_with_its_bytes_and_its_time() {
+    check_every_packet("rtmp");
+}
+
+#[test]
+fn every_packet_arrives_over_tls_with_its_bytes_and_its_time() {
+    check_every_packet("rtmps");
+}
+
+fn check_every_packet(scheme: &str) {
     let server = Server::start(AIRWAVE, &[]);
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
-    let mut encoder = clip.publish(&input.rtmp, 1);
+    let port = server.addresses[scheme].as_str().unwrap();
+    let mut encoder = clip.publish(&format!("{scheme}://{port}/live/{}", input.key), 1);
     let video_uid = server.wait_video(&input, &[]);
     let [video, audio] = follow_to_the_end(&server, &video_uid);
     assert!(encoder.wait(20).success(), "{}", encoder.output());
