@@ -32,6 +32,40 @@ fn video_of(server: &Server, uid: &str) -> Follower {
     Follower::new(server.url(&format!("/{uid}/manifest/video.cmaf.m3u8")))
 }
 
+fn both_of(server: &Server, uid: &str) -> [Follower; 2] {
+    let list = |track| server.url(&format!("/{uid}/manifest/{track}.m3u8"));
+    ["video.cmaf", "audio.cmaf"].map(|track| Follower::new(list(track)))
+}
+
+/// Reloads the lists of pictures and of sound, one after the other, until it is so in both.
+fn follow_both(both: &mut [Follower; 2], what: &str, done: impl Fn(&Follower) -> bool) {
+    for _ in 0..300 {
+        both.iter_mut().for_each(|follower| drop(follower.reload()));
+        if both.iter().all(&done) {
+            return;
+        }
+        assert!(!both.iter().any(|f| f.newest.ended), "the broadcast ended before {what}");
+    }
+    panic!("no {what}");
+}
+
+/// Another encoder goes on after the first in both lists, which have the same numbers: behind one discontinuity in one place, no
+/// number twice and none left out, and no time goes back.
+fn check_one_break(both: &mut [Follower; 2]) {
+    follow_both(both, "a discontinuity", |f| discontinuities(f) == 1);
+    let at = both.iter().map(|f| f.segments.len()).max().unwrap();
+    follow_both(both, "two more segments", |f| f.segments.len() >= at + 2);
+    let breaks = both.each_ref().map(|follower| {
+        assert_eq!(discontinuities(follower), 1, "one discontinuity");
+        assert!(follower.numbers().len() >= at + 2, "no number twice, none left out");
+        check_times_rise(follower);
+        assert_eq!(check_versions(&follower.versions), []);
+        let broken = follower.segments.values().find(|(segment, _)| segment.discontinuity);
+        broken.unwrap().0.number
+    });
+    assert_eq!(breaks[0], breaks[1], "the discontinuity is in one place");
+}
+
 #[test]
 fn a_wrong_key_is_refused_in_words() {
     let server = Server::start(AIRWAVE, &[]);
@@ -120,18 +154,12 @@ fn an_encoder_that_vanishes_and_comes_back_goes_on_with_the_same_video() {
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut first = clip.publish(&input.rtmp, -1);
     let video = server.wait_live(&input);
-    let mut follower = video_of(&server, &video);
-    follow_until(&mut follower, "two segments", |f| f.segments.len() >= 2);
+    let mut both = both_of(&server, &video);
+    follow_both(&mut both, "two segments", |f| f.segments.len() >= 2);
     first.kill();
     let _second = clip.publish(&input.rtmp, -1);
-    follow_until(&mut follower, "a discontinuity", |f| discontinuities(f) == 1);
-    let at = follower.segments.len();
-    follow_until(&mut follower, "two more segments", |f| f.segments.len() >= at + 2);
+    check_one_break(&mut both);
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], video.as_str(), "the same video");
-    assert_eq!(discontinuities(&follower), 1, "one discontinuity");
-    assert!(follower.numbers().len() >= at + 2, "no number twice, none left out");
-    check_times_rise(&follower);
-    assert_eq!(check_versions(&follower.versions), []);
 }
 
 /// His sound comes at once, his pictures four seconds later: longer than sound waits.
@@ -272,18 +300,14 @@ fn the_latest_encoder_wins_and_the_loser_does_not_fight() {
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut first = clip.publish(&input.rtmp, -1);
     let video = server.wait_live(&input);
-    let mut follower = video_of(&server, &video);
-    follow_until(&mut follower, "two segments", |f| f.segments.len() >= 2);
+    let mut both = both_of(&server, &video);
+    follow_both(&mut both, "two segments", |f| f.segments.len() >= 2);
     let mut second = clip.publish(&input.rtmp, -1);
     assert!(!first.wait(20).success(), "the first one is shown the door");
     let mut third = clip.publish(&input.rtmp, 1);
     assert!(!third.wait(20).success());
     assert!(third.output().contains("another encoder has taken over"), "{}", third.output());
-    follow_until(&mut follower, "a discontinuity", |f| discontinuities(f) == 1);
-    let at = follower.segments.len();
-    follow_until(&mut follower, "two more segments", |f| f.segments.len() >= at + 2);
-    assert_eq!(discontinuities(&follower), 1);
-    assert_eq!(check_versions(&follower.versions), []);
+    check_one_break(&mut both);
     assert!(second.ended().is_none(), "the second one is live");
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], video.as_str());
 }
