@@ -75,7 +75,7 @@ impl Encoder {
                     self.unsent.push_back(bytes);
                 }
                 Output::Event(Event::Publishing) => publishing = true,
-                Output::Event(Event::ReconnectRequest { .. }) | Output::Close => {}
+                Output::Close => {}
             }
         }
         publishing

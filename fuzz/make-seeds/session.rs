@@ -29,20 +29,7 @@ pub(crate) fn write(seeds: &Seeds) -> Result<()> {
     let client = |name, wishes, data: &[u8]| seeds.add("rtmp_client", name, wishes, data);
     client("accepts", 0, &[&[99], &answers(true)[..]].concat())?;
     client("accepts-goodbye", 3, &[&[7], &answers(true)[..]].concat())?;
-    client("refuses", 1, &[&[255], &answers(false)[..]].concat())?;
-    let text = |name: &str, text: &str| (name.to_owned(), Value::text(text));
-    let status = Value::Object(vec![
-        text("level", "status"),
-        text("code", "NetConnection.Connect.ReconnectRequest"),
-        text("tcUrl", "rtmp://other/live"),
-    ]);
-    let mut body = BytesMut::new();
-    amf0::encode_all(
-        &[Value::text("onStatus"), Value::Number(0.0), Value::Null, status],
-        &mut body,
-    );
-    let request = message(3, 0, 20, 0, &body);
-    client("reconnect", 0, &[&[99], &answers(true)[..], &written(&[], &[&[request]])].concat())
+    client("refuses", 1, &[&[255], &answers(false)[..]].concat())
 }
 
 /// What our server says to our client behind the handshake.

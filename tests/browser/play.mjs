@@ -1,5 +1,6 @@
 // Plays a broadcast in headless Chromium and prints one JSON object with what was really shown and heard.
 // Usage and the meaning of every field: README.md.
+import { writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { launch, Missing } from './lib/chromium.mjs';
@@ -24,6 +25,7 @@ const { values: options } = parseArgs({
     settle: { type: 'string', default: '1' },
     'start-timeout': { type: 'string', default: '60' },
     frames: { type: 'string', default: '0' },
+    mark: { type: 'string' },
     span: { type: 'string', default: '0' },
     sizes: { type: 'string', default: '1' },
     viewport: { type: 'string', default: '1280x800' },
@@ -125,6 +127,10 @@ async function play(browser, pages) {
   const measuredMs = (Number(options.seconds) + Number(options.settle)) * 1000;
   if (first !== null) {
     await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
+    if (options.mark) {
+      await page.waitForFunction((frames) => window.measure.state.frames.length >= frames, Number(options.frames), { timeout: 2 * PATIENCE_MS, polling: 50 });
+      await writeFile(options.mark, '');
+    }
     await page.waitForFunction(
       ([lastsMs, frames, span, sizes]) => {
         const { frames: shown } = window.measure.state;
@@ -260,6 +266,7 @@ function report({ measured, samples, tones, errors, player, startupMs }) {
     counter: options.counter ? counterReport(frames, measured?.framesPresented ?? 0) : null,
     pixels: measured?.pixels ?? [],
     tone: tone === null ? null : { frequencyHz: tone.frequencyHz, levelDb: tone.levelDb },
+    lastToneHz: tones.at(-1)?.frequencyHz ?? null,
     ended: measured?.ended ?? false,
     stats: options.player === 'airwave' ? player : player && { version: player.version, log: player.log },
     errors,

@@ -75,10 +75,10 @@ impl Live {
 
     /// One message may hold several tracks; what is wrong with one does not keep the others out.
     fn video(&mut self, media: &Media, arrival: Arrival) -> Result<(), Fault> {
-        let flv::Message { offset_ns: _, tracks } = flv::video(&media.payload)?;
+        let flv::Message { offset_ns, tracks } = flv::video(&media.payload)?;
         let mut taken = Ok(());
         for (id, body) in tracks {
-            let message = Message { id, timestamp: media.timestamp, arrival };
+            let message = Message { id, timestamp: media.timestamp, offset_ns, arrival };
             let one = self.tracks.video(&mut self.publication, message, body);
             taken = taken.and(one);
         }
@@ -90,10 +90,10 @@ impl Live {
         if media.payload.is_empty() {
             return Ok(());
         }
-        let flv::Message { offset_ns: _, tracks } = flv::audio(&media.payload)?;
+        let flv::Message { offset_ns, tracks } = flv::audio(&media.payload)?;
         let mut taken = Ok(());
         for (id, body) in tracks {
-            let message = Message { id, timestamp: media.timestamp, arrival };
+            let message = Message { id, timestamp: media.timestamp, offset_ns, arrival };
             let one = self.tracks.audio(&mut self.publication, message, body);
             taken = taken.and(one);
         }

@@ -192,7 +192,7 @@ impl Push {
                 Poll::Wait(deadline) => break deadline,
                 Poll::Output(Output::Send(bytes)) => self.outgoing.push_back(bytes),
                 Poll::Output(Output::Event(Event::Publishing)) => publishing = true,
-                Poll::Output(Output::Event(Event::ReconnectRequest { .. }) | Output::Close) => {}
+                Poll::Output(Output::Close) => {}
             }
         };
         let sent = timeout(PUSH_STALL, async {

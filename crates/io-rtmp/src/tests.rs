@@ -263,9 +263,9 @@ async fn declared_bitrates_go_on_air_with_their_tracks_and_lies_do_not() {
     }
 }
 
-/// E-RTMP v2 "ModEx": what stands before a packet does not keep it from the air.
+/// E-RTMP v2 "ModEx": what stands before a packet does not keep it from the air, and moves it.
 #[tokio::test(start_paused = true)]
-async fn a_packet_with_an_offset_of_nanoseconds_before_it_goes_on_air() {
+async fn a_packet_with_an_offset_of_nanoseconds_before_it_goes_on_air_at_its_time() {
     const FRAME: &[u8] = &[0, 0, 0, 3, 0x65, 0x88, 0x80];
     let origin = Origin::new(Limits::default());
     let (door, _) = open_door(&origin);
@@ -283,5 +283,8 @@ async fn a_packet_with_an_offset_of_nanoseconds_before_it_goes_on_air() {
     let frame = video.object(Location { group: 0, object: 0 }).unwrap();
     let pieces = frame.whole().unwrap();
     assert_eq!(pieces.iter().flat_map(|piece| piece.to_vec()).collect::<Vec<u8>>(), FRAME);
-    assert_eq!(frame.header().timing.map(|t| t.sync), Some(true));
+    let timing = frame.header().timing.unwrap();
+    assert!(timing.sync);
+    // The timeline begins at one second: 999,999 ns later are 90 ticks of 90 kHz, all but rounding.
+    assert!((90_089..=90_090).contains(&timing.decode), "{timing:?}");
 }

@@ -17,6 +17,8 @@ pub(crate) struct Message {
     pub(crate) id: u8,
     /// The message's timestamp.
     pub(crate) timestamp: u32,
+    /// What its time is behind that: E-RTMP v2 TimestampOffsetNano.
+    pub(crate) offset_ns: u32,
     /// When it came in.
     pub(crate) arrival: Arrival,
 }
@@ -87,7 +89,13 @@ impl Tracks {
             return Ok(());
         }
         let timestamp = message.timestamp.into();
-        let frame = SourceFrame { timestamp, composition, sync: unit.sync, samples: 0 };
+        let frame = SourceFrame {
+            timestamp,
+            offset_ns: message.offset_ns,
+            composition,
+            sync: unit.sync,
+            samples: 0,
+        };
         let payload = publication.budget().payload(unit.data);
         Ok(publication.frame(slot, frame, payload, message.arrival)?)
     }
@@ -123,7 +131,13 @@ impl Tracks {
             publication.configure(slot, Config::Audio(config), message.arrival)?;
         }
         let timestamp = message.timestamp.into();
-        let frame = SourceFrame { timestamp, composition: 0, sync: true, samples: unit.samples };
+        let frame = SourceFrame {
+            timestamp,
+            offset_ns: message.offset_ns,
+            composition: 0,
+            sync: true,
+            samples: unit.samples,
+        };
         let payload = publication.budget().payload(data);
         Ok(publication.frame(slot, frame, payload, message.arrival)?)
     }

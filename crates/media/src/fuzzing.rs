@@ -210,6 +210,7 @@ pub fn timeline(data: &[u8]) {
         };
         let frame = SourceFrame {
             timestamp: u64::from(u32::from_be_bytes([a, b, d, e])),
+            offset_ns: u32::from(c) * 3_921,
             composition: i32::from(c as i8) << (s & 31),
             sync: what & 2 != 0,
             samples: u32::from(s),

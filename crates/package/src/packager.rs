@@ -225,10 +225,12 @@ impl Packager {
     /// a discontinuity.
     pub fn configure(&mut self, track: TrackId, config: &Config, out: &mut Outputs) {
         let changed = self.tracks.get(track.0).is_some_and(|t| t.configured);
-        if changed && (self.stands(track.0) || !self.joins(track.0)) {
+        let breaks = changed && (self.stands(track.0) || !self.joins(track.0));
+        if breaks {
             self.flush_before(Some(track.0), out);
         }
-        let from = self.begins_from(LATE_START).filter(|_| !changed);
+        // Also after a change it has no part in a segment that others began before the discontinuity.
+        let from = self.begins_from(LATE_START).filter(|_| !changed || breaks);
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.from = from.unwrap_or(t.from);
         t.configured = true;

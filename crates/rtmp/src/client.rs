@@ -60,13 +60,6 @@ impl Config {
 pub enum Event {
     /// Media may be sent.
     Publishing,
-    /// The server asks to connect anew, here or there; it goes on taking media until it closes.
-    ReconnectRequest {
-        /// `None`: the same target.
-        tc_url: Option<String>,
-        /// The server's words.
-        description: String,
-    },
 }
 
 /// What the owner wants.

@@ -172,7 +172,6 @@ fn drain(client: &mut Client, now: Instant) -> bool {
                     assert!(client.command(now, media).is_ok());
                 }
             }
-            Output::Event(client::Event::ReconnectRequest { .. }) => {}
         }
     }
     closed

@@ -12,7 +12,7 @@
 //! | §6, §7.1 messages | audio, video, data, command, aggregate, user control (begin, ping) | `message` |
 //! | §7.2 commands | connect, createStream, publish, closeStream, deleteStream and what encoders add | [`server`], [`client`] |
 //! | AMF 0 | all that encoders send; no references, no XML | [`amf0`] |
-//! | Enhanced RTMP v2 | capsEx, fourCcList and info maps, Reconnect Request; tags are `media`'s | [`server::Connect`] |
+//! | Enhanced RTMP v2 | capsEx, fourCcList and info maps; tags are `media`'s | [`server::Connect`] |
 //!
 //! Deliberately absent: playing (a request for it can be refused), AMF3, shared objects, RTMPE, RTMPT,
 //! Adobe's and Limelight's authentication by challenge.

@@ -127,14 +127,6 @@ pub enum Command {
         /// What to say.
         refusal: Refusal,
     },
-    /// Ask a peer that can ([`Connect::caps_ex`]) to connect anew, here or elsewhere (Enhanced RTMP v2,
-    /// "Reconnect Request"). It goes on publishing until it has. Without effect on others.
-    AskReconnect {
-        /// Where; `None`: the URL that it came with.
-        tc_url: Option<String>,
-        /// Why, for people.
-        description: String,
-    },
     /// End everything, without words.
     Close,
 }
@@ -314,10 +306,6 @@ impl Core for Server {
                 if session.reject(stream_id, &refusal, &mut self.connection) {
                     self.close(End::Dismissed);
                 }
-                Ok(())
-            }
-            Command::AskReconnect { tc_url, description } => {
-                session.ask_reconnect(tc_url, description, &mut self.connection);
                 Ok(())
             }
             Command::Close => Ok(()),

@@ -144,7 +144,8 @@ impl OnAir {
         }
         let Some(publication) = &mut self.publication else { return Ok(0) };
         let composition = i32::try_from(frame.composition_us).unwrap_or(0);
-        let source = SourceFrame { timestamp: frame.at_us, composition, sync, samples };
+        let source =
+            SourceFrame { timestamp: frame.at_us, offset_ns: 0, composition, sync, samples };
         let bytes = data.len();
         let payload = publication.budget().payload(data);
         publication.frame(slot, source, payload, arrival()).map_err(failed)?;

@@ -229,7 +229,8 @@ impl Track {
         }
         // The clock wraps at 62 bits; before its zero is a time too.
         let timestamp = unit.decode.cast_unsigned() & ((1 << 62) - 1);
-        let frame = SourceFrame { timestamp, composition: unit.composition, sync, samples };
+        let frame =
+            SourceFrame { timestamp, offset_ns: 0, composition: unit.composition, sync, samples };
         let payload = publication.budget().payload(data);
         Ok(publication.frame(self.slot, frame, payload, arrival)?)
     }

@@ -78,6 +78,8 @@ pub struct TrackId(usize);
 pub struct SourceFrame {
     /// Decode time in units of the source's clock, wrapping at its bits.
     pub timestamp: u64,
+    /// What its decode time is behind that, in nanoseconds: of a clock that counts in more than that, less than one count.
+    pub offset_ns: u32,
     /// Presentation minus decode time, in units of the source's clock.
     pub composition: i32,
     /// Decoding can start here, read from the bitstream.
@@ -321,14 +323,13 @@ impl Timeline {
             self.repairs.dropped_at_start += 1;
             return Placed::Dropped(Dropped::Misaligned);
         };
+        let time = place.time + i128::from(frame.offset_ns);
         let timing = match &mut track.pace {
             Pace::Video(pace) => {
                 let composition = track.source.composition(frame.composition, &mut self.repairs);
-                Some(pace.place(place.time, composition, place.moved, beside, &mut self.repairs))
+                Some(pace.place(time, composition, place.moved, beside, &mut self.repairs))
             }
-            Pace::Audio(pace) => {
-                pace.place(place.time, frame.samples, place.moved, &mut self.repairs)
-            }
+            Pace::Audio(pace) => pace.place(time, frame.samples, place.moved, &mut self.repairs),
         };
         let Some(slot) = timing else {
             self.repairs.audio_overlaps += 1;

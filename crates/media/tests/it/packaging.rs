@@ -92,6 +92,7 @@ impl Ingest {
                 self.flags_agree &= sync == flagged_key;
                 let frame = SourceFrame {
                     timestamp: timestamp.into(),
+                    offset_ns: 0,
                     composition: composition_ms,
                     sync,
                     samples: 0,
@@ -119,6 +120,7 @@ impl Ingest {
             Audio::Frame(_, data) => {
                 let frame = SourceFrame {
                     timestamp: timestamp.into(),
+                    offset_ns: 0,
                     composition: 0,
                     sync: true,
                     samples: 1024,

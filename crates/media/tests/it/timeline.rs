@@ -138,6 +138,7 @@ fn push_all(
     for sent in frames {
         let frame = SourceFrame {
             timestamp: u64::from(sent.timestamp as u32),
+            offset_ns: 0,
             composition: sent.composition,
             sync: true,
             samples: if sent.track == AUDIO { 1024 } else { 0 },
@@ -278,12 +279,31 @@ fn other_clocks_wrap_too() {
         let mut last = 0;
         for n in 0..250u64 {
             let timestamp = ((1 << bits) - 2 * hz + n * hz / 25) % (1 << bits);
-            let frame = SourceFrame { timestamp, composition: 0, sync: true, samples: 0 };
+            let frame =
+                SourceFrame { timestamp, offset_ns: 0, composition: 0, sync: true, samples: 0 };
             let Placed::Frame(timing) = timeline.push(id, frame) else { panic!() };
             assert!(n == 0 || timing.decode - last == 3600);
             last = timing.decode;
         }
         assert_eq!(timeline.repairs().wraps, 1);
+    }
+}
+
+/// A phone's pictures, which are on no grid: RTMP's milliseconds, and the rest as E-RTMP v2 says it.
+#[test]
+fn what_is_said_beyond_milliseconds_is_kept() {
+    let mut timeline = Timeline::new();
+    let kind = TrackKind::Video { frame_rate: None };
+    let id = timeline.add_track(kind, SourceClock::RTMP).unwrap();
+    let (mut at_us, mut first) = (0u64, None);
+    for n in 0..400u64 {
+        let (timestamp, offset_ns) = (at_us / 1_000, (at_us % 1_000) as u32 * 1_000);
+        let frame = SourceFrame { timestamp, offset_ns, composition: 0, sync: true, samples: 0 };
+        let Placed::Frame(timing) = timeline.push(id, frame) else { panic!() };
+        let ticks = timing.decode - *first.get_or_insert(timing.decode);
+        let off = ticks - (at_us * 9 / 100) as i64;
+        assert!(off.abs() <= 1, "{off} ticks of 90 kHz off at {at_us} us");
+        at_us += 21_000 + n * n * 7_919 % 30_011;
     }
 }
 
@@ -496,7 +516,8 @@ fn a_broadcaster_that_reconnects_goes_on_above() {
     let mut timeline = Timeline::continue_after(end);
     let id =
         timeline.add_track(TrackKind::Audio { sample_rate: 44_100 }, SourceClock::RTMP).unwrap();
-    let frame = SourceFrame { timestamp: 9, composition: 0, sync: true, samples: 1024 };
+    let frame =
+        SourceFrame { timestamp: 9, offset_ns: 0, composition: 0, sync: true, samples: 1024 };
     let Placed::Frame(timing) = timeline.push(id, frame) else { panic!() };
     assert!(timing.decode as f64 / 44_100.0 >= end.as_secs_f64());
 }

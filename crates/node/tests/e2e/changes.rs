@@ -1,5 +1,5 @@
-//! An encoder that changes its codec or its picture's size while it is on the air, and whose clock passes 24 bits:
-//! everything plays on, live and in the replay.
+//! An encoder that changes a codec, its picture's size or its sound's rate while it is on the air, and whose clock passes
+//! 24 bits: everything plays on, live and in the replay.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,14 +25,25 @@ const SECONDS: u32 = 6;
 /// The encoder's clock when it begins: two seconds later it needs more than 24 bits (RTMP §5.3.1.3).
 const BEGINS_MS: u32 = 0xff_ffff - 2_000;
 
+/// What is encoded, and how.
+#[derive(Clone, Copy)]
+struct Source {
+    size: &'static str,
+    picture: &'static [&'static str],
+    sound: &'static [&'static str],
+}
+
+const PLAIN: Source = Source { size: "320x180", picture: H264, sound: AAC };
+
 /// A file of FLV with a key frame every second.
-fn flv(folder: &Path, name: &str, size: &str, encoder: &[&str]) -> PathBuf {
+fn flv(folder: &Path, name: &str, source: &Source) -> PathBuf {
+    let Source { size, picture, sound } = source;
     let path = folder.join(format!("{name}.flv"));
     let mut command = Command::new(FFMPEG);
     command.args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"]);
     command.arg(format!("testsrc2=s={size}:r=30,format=yuv420p"));
     command.args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"]);
-    command.arg("-c:v").args(encoder).args(["-c:a", "aac", "-ac", "2"]);
+    command.arg("-c:v").args(*picture).arg("-c:a").args(*sound).args(["-ac", "2"]);
     command.args(["-t", &SECONDS.to_string()]).arg(&path);
     run(&mut command);
     path
@@ -72,12 +83,16 @@ fn broadcast(url: &str, tags: &[Tag], mut watch: impl FnMut(u32)) {
     runtime.block_on(push.goodbye()).unwrap();
 }
 
-/// One list: both pictures, one discontinuity between them, and nothing that a decoder minds.
-fn check_list(folder: &Path, list: &Follower, kind: char, sources: &[PathBuf]) {
+/// One list: both sources, one discontinuity between them, and nothing that a decoder minds. What changed has another
+/// initialisation segment from there on.
+fn check_list(folder: &Path, list: &Follower, kind: char, changed: char, sources: &[PathBuf]) {
     let marks = list.segments.values().filter(|(s, _)| s.discontinuity).count();
     assert_eq!(marks, 1, "{kind}: one discontinuity");
     let numbers: Vec<u64> = list.segments.keys().copied().collect();
-    assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "{kind}: {numbers:?}");
+    let (first, last) = (numbers[0], numbers[numbers.len() - 1]);
+    // Sound that changes has no part in a segment that the picture had just begun.
+    let passed = last - first + 1 - numbers.len() as u64;
+    assert!(passed <= u64::from((kind, changed) == ('a', 'a')), "{kind}: {numbers:?}");
     let hashes = |file: &Path| -> Vec<String> {
         packets(file, &format!("{kind}:0")).into_iter().map(|p| p.hash).collect()
     };
@@ -95,16 +110,16 @@ fn check_list(folder: &Path, list: &Follower, kind: char, sources: &[PathBuf]) {
         got.push(hashes(&file));
     }
     let want: Vec<Vec<String>> = sources.iter().map(|file| hashes(file)).collect();
-    if kind == 'v' {
-        assert!(got == want, "every picture, before and after");
+    if kind == changed {
+        assert!(got == want, "{kind}: every packet, before and after");
     } else {
-        assert_eq!(maps.len(), 1, "the sound goes on as it was");
-        assert!(got.concat() == want.concat(), "every sound");
+        assert_eq!(maps.len(), 1, "{kind} goes on as it was");
+        assert!(got.concat() == want.concat(), "{kind}: every packet");
     }
 }
 
-/// A list of tracks names every codec of what its tracks list, and so many pictures' codecs.
-fn check_names(server: &Server, uid: &str, query: &str, pictures: usize) {
+/// A list of tracks names every codec of what its tracks list, so many of them.
+fn check_names(server: &Server, uid: &str, query: &str, count: usize) {
     let at = server.url(&format!("/{uid}/manifest/video.m3u8"));
     let get = |uri: &str| request("GET", &at.join(uri), &[], &[]);
     let list = get(&format!("video.m3u8{query}")).text();
@@ -119,14 +134,24 @@ fn check_names(server: &Server, uid: &str, query: &str, pictures: usize) {
     assert_eq!(check_multivariant(&list, &media, |_, file| get(file).body.len() as u64), []);
     let stream = list.lines().find_map(|l| l.strip_prefix("#EXT-X-STREAM-INF:")).unwrap();
     let codecs = attribute(stream, "CODECS").unwrap();
-    assert_eq!(codecs.split(',').count(), pictures + 1, "{codecs}");
+    assert_eq!(codecs.split(',').count(), count, "{codecs}");
 }
 
-fn check_change(first: (&str, &[&str]), second: (&str, &[&str])) {
+/// `changed`: which of its tracks (`v`, `a`) is another one then; `codecs`: how many the lists name that have both.
+fn check_change(second: Source, changed: char, codecs: usize) {
+    if testkit::skip("codecs") {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
-    let one = flv(folder.path(), "one", first.0, first.1);
-    let other = flv(folder.path(), "other", second.0, second.1);
-    let sent = [tags(&one, BEGINS_MS), tags(&other, BEGINS_MS + SECONDS * 1000)].concat();
+    let one = flv(folder.path(), "one", &PLAIN);
+    let other = flv(folder.path(), "other", &second);
+    let first = tags(&one, BEGINS_MS);
+    let begins = match changed {
+        'v' => BEGINS_MS + SECONDS * 1000,
+        // Behind the last frame of sound, which is of 21.3 ms: of what overlaps one has to go.
+        _ => first.iter().rfind(|tag| tag.kind == TagKind::Audio).unwrap().timestamp + 22,
+    };
+    let sent = [first, tags(&other, begins)].concat();
     let server = Server::start(AIRWAVE, &["hls.segment_ms=1000"]);
     let input = server.input();
     let mut live: Option<(String, Follower)> = None;
@@ -146,21 +171,23 @@ fn check_change(first: (&str, &[&str]), second: (&str, &[&str])) {
         }
         // Six segments of a second: the one is in them until it is not.
         if let (Some((uid, _)), 5 | 9) = (&live, second) {
-            check_names(&server, uid, "", if second == 5 { 1 } else { 2 });
+            check_names(&server, uid, "", if second == 5 { 2 } else { codecs });
         }
     });
     let (uid, mut live) = live.unwrap();
     while !live.reload().ended {}
     let sources = [one, other];
-    check_list(folder.path(), &live, 'v', &sources);
+    check_list(folder.path(), &live, 'v', changed, &sources);
     assert_eq!(check_versions(&live.versions[..live.versions.len() - 1]), []);
-    check_names(&server, &uid, "", 2);
+    check_names(&server, &uid, "", codecs);
     for (track, kind) in crate::aftermath::TRACKS {
         let replay = replay(&server, &uid, track);
         assert_eq!(check(&replay.versions[0]), [], "{}", replay.versions[0]);
-        check_list(folder.path(), &replay, kind, &sources);
+        check_list(folder.path(), &replay, kind, changed, &sources);
     }
-    check_clips(folder.path(), &server, &uid, &sources[0]);
+    if changed == 'v' {
+        check_clips(folder.path(), &server, &uid, &sources[0]);
+    }
 }
 
 /// A file has one format: a clip ends before the other one begins.
@@ -191,6 +218,7 @@ fn check_clips(folder: &Path, server: &Server, uid: &str, first: &Path) {
 
 const H264: &[&str] =
     &["libx264", "-preset", "ultrafast", "-g", "30", "-bf", "0", "-sc_threshold", "0"];
+const AAC: &[&str] = &["aac"];
 const VP9: &[&str] = &["libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "30"];
 const HEVC: &[&str] = &[
     "libx265",
@@ -202,16 +230,22 @@ const HEVC: &[&str] = &[
 
 #[test]
 fn another_size_mid_stream_plays_on() {
-    if !testkit::skip("codecs") {
-        check_change(("320x180", H264), ("640x360", H264));
-    }
+    check_change(Source { size: "640x360", ..PLAIN }, 'v', 3);
 }
 
 #[test]
 fn another_codec_mid_stream_plays_on() {
-    if !testkit::skip("codecs") {
-        check_change(("320x180", H264), ("320x180", HEVC));
-    }
+    check_change(Source { picture: HEVC, ..PLAIN }, 'v', 3);
+}
+
+#[test]
+fn another_codec_of_sound_mid_stream_plays_on() {
+    check_change(Source { sound: &["libopus"], ..PLAIN }, 'a', 3);
+}
+
+#[test]
+fn another_rate_of_sound_mid_stream_plays_on() {
+    check_change(Source { sound: &["aac", "-ar", "44100"], ..PLAIN }, 'a', 2);
 }
 
 #[test]
@@ -219,7 +253,7 @@ fn another_size_mid_stream_plays_on_in_browsers() {
     // Shaka 5.2 takes the part that a list hints at as one of that list: behind a change it would be decoded by what was
     // before. Without parts there are no hints.
     let players = [("hlsjs", true), ("shaka", false), ("airwave", true)];
-    check_in_browsers([("320x180", H264), ("640x360", H264)], &players);
+    check_in_browsers([PLAIN, Source { size: "640x360", ..PLAIN }], &players);
 }
 
 /// In one connection, over Enhanced RTMP.
@@ -227,7 +261,7 @@ fn another_size_mid_stream_plays_on_in_browsers() {
 fn another_codec_mid_stream_plays_on_in_browsers() {
     if !testkit::skip("codecs") {
         check_in_browsers(
-            [("320x180", H264), ("640x360", VP9)],
+            [PLAIN, Source { size: "640x360", picture: VP9, ..PLAIN }],
             &[("hlsjs", true), ("airwave", true)],
         );
     }
@@ -235,13 +269,13 @@ fn another_codec_mid_stream_plays_on_in_browsers() {
 
 /// Another picture every six seconds: whenever a player has begun, with parts or without, it sees both before long, and by their
 /// widths it is told which.
-fn check_in_browsers(pictures: [(&str, &[&str]); 2], players: &[(&str, bool)]) {
+fn check_in_browsers(sources: [Source; 2], players: &[(&str, bool)]) {
     if testkit::skip("browser") {
         return;
     }
     const PIECES: u32 = 60;
     let folder = tempfile::tempdir().unwrap();
-    let sources = pictures.map(|(size, encoder)| flv(folder.path(), size, size, encoder));
+    let sources = sources.map(|source| flv(folder.path(), source.size, &source));
     let (mut bytes, file) = (Vec::new(), folder.path().join("both.flv"));
     write_header(&mut bytes, true, true);
     for (piece, source) in (0..PIECES).zip(sources.iter().cycle()) {

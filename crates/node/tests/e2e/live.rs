@@ -37,6 +37,9 @@ pub(crate) fn received(folder: &Path, follower: &Follower, kind: char) -> Vec<Pa
     packets(&file, kind)
 }
 
+/// RTMP has whole milliseconds: a time is half of one off at most, and so is the first, from which the others are counted.
+pub(crate) const MILLISECOND: i64 = 1_000;
+
 /// The same packets at the same times but for a shift, which is answered in microseconds.
 pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) -> i64 {
     let hashes = |list: &[Packet]| list.iter().map(|p| p.hash.clone()).collect::<Vec<_>>();
@@ -45,18 +48,27 @@ pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) -> i64 {
     let shift = got[0].present_us - source[0].present_us;
     for (s, g) in source.iter().zip(got) {
         let off = g.present_us - s.present_us - shift;
-        // RTMP has whole milliseconds, and both ends round.
-        assert!(off.abs() <= 2_000, "{kind}: {} us off at {} us", off, s.present_us);
+        assert!(off.abs() <= MILLISECOND, "{kind}: {} us off at {} us", off, s.present_us);
     }
     shift
 }
 
 #[test]
 fn every_packet_arrives_with_its_bytes_and_its_time() {
+    check_every_packet("rtmp");
+}
+
+#[test]
+fn every_packet_arrives_over_tls_with_its_bytes_and_its_time() {
+    check_every_packet("rtmps");
+}
+
+fn check_every_packet(scheme: &str) {
     let server = Server::start(AIRWAVE, &[]);
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
-    let mut encoder = clip.publish(&input.rtmp, 1);
+    let port = server.addresses[scheme].as_str().unwrap();
+    let mut encoder = clip.publish(&format!("{scheme}://{port}/live/{}", input.key), 1);
     let video_uid = server.wait_video(&input, &[]);
     let [video, audio] = follow_to_the_end(&server, &video_uid);
     assert!(encoder.wait(20).success(), "{}", encoder.output());
@@ -67,7 +79,7 @@ fn every_packet_arrives_with_its_bytes_and_its_time() {
         check_same(&source, &received(folder.path(), follower, kind), kind)
     });
     let [picture, sound] = shifts;
-    assert!((picture - sound).abs() <= 2_000, "{} us apart", picture - sound);
+    assert!((picture - sound).abs() <= MILLISECOND, "{} us apart", picture - sound);
     assert!(video.newest.ended && audio.newest.ended);
     let numbers = |f: &Follower| f.segments.keys().copied().collect::<Vec<_>>();
     assert_eq!(numbers(&video), numbers(&audio), "both tracks have the same numbers");

@@ -97,7 +97,6 @@ impl Encoder {
             match output {
                 Output::Send(bytes) => drop(self.socket.write_all(&bytes)),
                 Output::Event(Event::Publishing) => publishing = true,
-                Output::Event(event) => panic!("{event:?}"),
                 Output::Close => {}
             }
         }

@@ -5,6 +5,7 @@ use spine::Location;
 use std::time::Instant;
 
 mod beside;
+mod changes;
 mod holes;
 
 #[allow(clippy::disallowed_methods)]

@@ -92,7 +92,7 @@ impl Encoder {
             wall_clock_ms: 1_700_000_000_000 + ms,
         };
         let payload = self.publication.budget().payload(bytes);
-        let frame = SourceFrame { timestamp: ms, composition: 0, sync, samples };
+        let frame = SourceFrame { timestamp: ms, offset_ns: 0, composition: 0, sync, samples };
         self.publication.frame(slot, frame, payload, arrival).unwrap();
         *self.sent.entry(slot).or_default() += 1;
     }

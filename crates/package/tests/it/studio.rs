@@ -236,6 +236,7 @@ impl Studio {
             let payload = publication.budget().payload(bytes);
             let frame = SourceFrame {
                 timestamp: u64::from(sent.timestamp as u32),
+                offset_ns: 0,
                 composition: sent.composition,
                 sync: sent.sync,
                 samples: sent.samples,

@@ -40,8 +40,6 @@ impl Session {
             ("type", Value::text("nonprivate")),
             ("flashVer", Value::text(&config.flash_ver)),
             ("tcUrl", Value::text(config.target.tc_url.expose())),
-            // Enhanced RTMP v2: we follow reconnect requests.
-            ("capsEx", Value::Number(1.0)),
         ];
         if !config.four_ccs.is_empty() {
             let list = config.four_ccs.iter().map(Value::text).collect();
@@ -120,13 +118,6 @@ impl Session {
         let info = command.argument(0);
         let text = |name| info.get(name).and_then(Value::as_str).unwrap_or_default();
         match (text("level"), text("code")) {
-            (_, "NetConnection.Connect.ReconnectRequest") => {
-                let tc_url = info.get("tcUrl").and_then(Value::as_str).map(str::to_owned);
-                connection.event(Event::ReconnectRequest {
-                    tc_url,
-                    description: text("description").to_owned(),
-                });
-            }
             // `BadName` comes as a mere status from some servers.
             ("error", _) | (_, "NetStream.Publish.BadName" | "NetStream.Publish.Denied") => {
                 return Err(self.refused(command));

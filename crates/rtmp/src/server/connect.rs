@@ -115,7 +115,7 @@ pub(super) fn answer() -> [Value; 2] {
             codes.iter().map(|code| ((*code).to_owned(), Value::Number(CAN_FORWARD))).collect(),
         )
     };
-    let caps = CapsEx::RECONNECT.0 | CapsEx::MULTITRACK.0 | CapsEx::MOD_EX.0;
+    let caps = CapsEx::MULTITRACK.0 | CapsEx::MOD_EX.0 | CapsEx::TIMESTAMP_NANO.0;
     let list = VIDEO.iter().chain(&AUDIO).map(|code| Value::text(*code)).collect();
     [
         // Encoders of the Flash age look for Adobe's name and numbers.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::connect::{self, CapsEx, Connect};
+use super::connect::{self, Connect};
 use super::{End, Event, Play, Publish, PublishKind, Refusal, RefusalCode};
 use crate::amf0::Value;
 use crate::chunk::Bounds;
@@ -322,24 +322,6 @@ impl Session {
             stream.end(stream_id, End::Dismissed, connection);
         }
         alone
-    }
-
-    pub(super) fn ask_reconnect(
-        &self,
-        tc_url: Option<String>,
-        description: String,
-        connection: &mut Connection,
-    ) {
-        if !self.connect.caps_ex.has(CapsEx::RECONNECT) {
-            return;
-        }
-        let mut info = vec![
-            ("level".to_owned(), Value::text("status")),
-            ("code".to_owned(), Value::text("NetConnection.Connect.ReconnectRequest")),
-            ("description".to_owned(), Value::String(description)),
-        ];
-        info.extend(tc_url.map(|url| ("tcUrl".to_owned(), Value::String(url))));
-        connection.command(0, "onStatus", 0.0, &[Value::Null, Value::Object(info)]);
     }
 
     pub(super) fn end_all(&mut self, why: End, connection: &mut Connection) {

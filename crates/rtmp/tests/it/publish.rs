@@ -182,24 +182,6 @@ fn a_client_whose_server_leaves_says_where() {
 }
 
 #[test]
-fn a_server_that_drains_asks_to_reconnect() {
-    let mut pair = live(8);
-    let tc_url = Some("rtmp://other/live".to_owned());
-    pair.command_b(Command::AskReconnect {
-        tc_url: tc_url.clone(),
-        description: "Restarting.".to_owned(),
-    });
-    pair.settle();
-    let description = "Restarting.".to_owned();
-    assert_eq!(pair.a.take_events(), [client::Event::ReconnectRequest { tc_url, description }]);
-    // A peer that has not announced it is left alone.
-    let mut pair = publishing_liar(8, true);
-    pair.command_b(Command::AskReconnect { tc_url: None, description: String::new() });
-    pair.settle();
-    assert_eq!(pair.a.core.heard("ReconnectRequest"), 0);
-}
-
-#[test]
 fn the_key_is_not_printed() {
     let mut pair = pair(Link::seeded(9), Done::Plain);
     pair.settle();
