@@ -529,7 +529,7 @@ impl Subscribed {
             Ok(Taken::Done(DoneCode::TrackEnded | DoneCode::SubscriptionEnded)) => return Ok(()),
             Ok(Taken::Done(DoneCode::GoingAway)) => return Err(Broken::GoingAway),
             Ok(Taken::Done(code)) => format!("the server ended the subscription: {code:?}"),
-            Ok(Taken::Cancelled | Taken::Moved | Taken::Unread) => {
+            Ok(Taken::Cancelled | Taken::Moved | Taken::Unread | Taken::HandedOver) => {
                 "the server broke the subscription off".to_owned()
             }
             Ok(Taken::Refused) => "what came can't be kept".to_owned(),

@@ -356,6 +356,16 @@ pub const UPLINK_REASONS_KEPT: usize = 8;
 /// viewers are not told of it again.
 pub const UPLINK_SETTLE: Duration = Duration::from_millis(500);
 
+/// What an upstream withdraws goes on for so long at most, until the last of it has come: the word overtakes what is on its way.
+pub const UPLINK_LAST_MAX: Duration = Duration::from_secs(5);
+
+/// How long an upstream that asks us to leave is kept, until all that it brings comes from elsewhere: it gives us as long as it likes,
+/// and a group may last for ten seconds.
+pub const UPLINK_MOVE_MAX: Duration = Duration::from_secs(30);
+
+/// Connections to an upstream that are kept so beside the one that goes on.
+pub const UPLINKS_GOING_MAX: usize = 2;
+
 /// How long a stop waits until upstreams have heard the goodbye.
 pub const UPLINK_LEAVE: Duration = Duration::from_secs(2);
 

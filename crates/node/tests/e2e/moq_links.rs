@@ -87,6 +87,38 @@ fn what_is_published_at_one_node_is_watched_at_another_packet_by_packet() {
     assert_eq!(edge.get(&format!("/{}/manifest/video.m3u8", input.uid)).status, 404);
 }
 
+/// The node between two is stopped while somebody watches, and sends who pulls from it to the other (draft-18 §10.4): each packet has
+/// come, for the same subscriptions.
+#[test]
+fn draft18_s10_4_d18_nobody_who_watches_notices_that_a_node_on_the_way_is_stopped() {
+    let origin = Server::start(AIRWAVE, &[]);
+    let there = quic(&origin);
+    let (urls, on) = (upstreams(&[url(&there)]), format!("moq.goaway_uri=moqt://{there}"));
+    let mut between = Server::start(AIRWAVE, &[&urls, ANYBODY, &on]);
+    let (edge, way) = (edge_of(&[&between]), quic(&between));
+    wait_says(&edge, "connected", &way, 1);
+    let input = origin.input();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seen.mp4");
+    let viewer = record(&edge, &input, &file, &[]);
+    let clip = Clip::make(&ClipSpec::plain("moved", 24));
+    let mut encoder = clip.publish(&input.rtmp, 1);
+    origin.wait_live(&input);
+    let seen = || edge.metric("moq_objects_total");
+    wait_until("something to be watched", 60, || (seen() > 30).then_some(()));
+    assert_eq!((says(&edge, "subscriptions", &way), says(&edge, "broadcasts", &way)), (3, 1));
+    between.child().terminate();
+    wait_says(&edge, "connections_total", &way, 2);
+    // It has nobody left who watches: it need not wait.
+    between.child().wait(8);
+    let before = seen();
+    wait_until("more to be watched", 60, || (seen() > before + 30).then_some(()));
+    assert_eq!((says(&edge, "subscriptions", &way), says(&edge, "broadcasts", &way)), (3, 1));
+    assert!(encoder.wait(60).success(), "{}", encoder.output());
+    check_whole(viewer, &file, &clip);
+    assert_eq!(edge.metric("moq_subscriptions_total"), 3, "nobody had to subscribe again");
+}
+
 #[test]
 fn ten_who_watch_at_a_node_cost_one_subscription_at_the_other() {
     let origin = Server::start(AIRWAVE, &[]);
