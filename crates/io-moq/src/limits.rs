@@ -258,6 +258,9 @@ pub const AUDIO_TRACKS_MAX: u8 = 16;
 /// second) a token that ends, or is taken back, ends its view within a second, on the way to its viewer too.
 pub const GATE_AGAIN: Duration = Duration::from_millis(400);
 
+/// The same where the listener is told what changes, besides that and the end of what is shown: an address may move, and a clock be set.
+pub const GATE_SELDOM: Duration = Duration::from_secs(5);
+
 /// Namespaces of one request that are looked at then, of those that a token opens, in turn: the rest a moment later. Most tokens open
 /// one.
 pub const GATE_NAMES: usize = 64;

@@ -16,19 +16,17 @@ pub use moqt::{Node, Secret};
 use proxy::network::Networks;
 use proxy::share::{Full, Share, Shares};
 use spine::Origin;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use crate::guesses::Guesses;
-use crate::limits::{
-    DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, UPLINK_LEAVE, UPLINKS_CARRIED_MAX,
-};
+use crate::limits::{DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
 use crate::open::OpenBroadcasts;
 use crate::qlog::Logs;
 use crate::session::{self, Relay};
 use crate::traffic::Traffic;
 use crate::transport::{Connection, Endpoint, Incoming};
-use crate::uplink::{self, Uplink};
+use crate::uplink::{Uplink, Uplinks};
 
 /// The versions that are spoken, the most wanted first: tokens of ALPN and names of WebTransport's
 /// protocols.
@@ -244,8 +242,8 @@ pub struct Service {
     pub logs: Option<Logs>,
     /// Which node of a network this is: a number by chance.
     pub node: Option<Node>,
-    /// Other relays, that are pulled from.
-    pub uplinks: Vec<Uplink>,
+    /// Other relays, that are pulled from: one that is in the next list, too, goes on as it is.
+    pub uplinks: watch::Receiver<Vec<Arc<Uplink>>>,
     /// What is counted.
     pub counters: Arc<Counters>,
 }
@@ -342,12 +340,8 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
     };
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);
-    let (mut uplinks, leave) = (JoinSet::new(), watch::Sender::new(false));
-    let carried = Arc::new(Semaphore::new(UPLINKS_CARRIED_MAX));
-    for uplink in service.uplinks {
-        let (relay, carried) = (relay.clone(), carried.clone());
-        uplinks.spawn(uplink::run(uplink, relay, carried, leave.subscribe()));
-    }
+    let (mut wanted, mut uplinks) = (service.uplinks, Uplinks::new(&relay));
+    uplinks.change(&wanted.borrow_and_update());
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -359,10 +353,12 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
                 }
                 continue;
             }
-            Some(ended) = uplinks.join_next() => {
-                if ended.is_err_and(|e: tokio::task::JoinError| e.is_panic()) {
-                    relay.counters.panics.fetch_add(1, Ordering::Relaxed);
-                }
+            Some(panicked) = uplinks.ended() => {
+                relay.counters.panics.fetch_add(u64::from(panicked), Ordering::Relaxed);
+                continue;
+            }
+            Ok(()) = wanted.changed() => {
+                uplinks.change(&wanted.borrow_and_update());
                 continue;
             }
             incoming = endpoint.accept() => match incoming {
@@ -403,10 +399,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         }
     };
     let _ = tokio::time::timeout(elsewhere.patience() + DRAIN_HERE, all).await;
-    leave.send_replace(true);
-    let goodbye = async { while uplinks.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(UPLINK_LEAVE, goodbye).await;
-    uplinks.shutdown().await;
+    uplinks.leave().await;
     endpoint.close();
     connections.shutdown().await;
     endpoint.wait_idle().await;

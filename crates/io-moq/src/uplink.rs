@@ -5,6 +5,7 @@
 //! has come over this one, or is published here, is not taken.
 
 mod again;
+mod all;
 mod heard;
 mod status;
 
@@ -31,6 +32,8 @@ use crate::link::{Link, Told};
 use crate::session::Relay;
 use crate::transport::Trust;
 use again::{Again, Ended, Said};
+use all::Stay;
+pub(crate) use all::Uplinks;
 use heard::{Heard, Pace};
 use status::ConnectedGuard;
 
@@ -55,14 +58,16 @@ fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-/// Keeps the link until this node `leave`s.
-pub(crate) async fn run(
-    uplink: Uplink,
+/// Keeps the link for as long as it is to `stay`.
+async fn run(
+    uplink: Arc<Uplink>,
     relay: Arc<Relay>,
     places: Arc<Semaphore>,
-    mut leave: watch::Receiver<bool>,
+    mut stay: watch::Receiver<Stay>,
 ) {
-    let (name, uplink) = (uplink.server.authority(), Arc::new(uplink));
+    let name = uplink.server.authority();
+    // Of another token, perhaps.
+    uplink.status.token_refused.store(false, Ordering::Relaxed);
     // Of what tells nothing of itself it is known that it is another one.
     let stranger = NodeId(random() >> 11 | 1);
     let (mut server, mut again) = (uplink.server.clone(), Again::new());
@@ -74,7 +79,7 @@ pub(crate) async fn run(
         let mut link = JoinSet::new();
         let there = There { uplink: uplink.clone(), relay: relay.clone(), places: places.clone() };
         let (tell, mut told) = mpsc::unbounded_channel();
-        link.spawn(there.once(server.clone(), stranger, tell, leave.clone()));
+        link.spawn(there.once(server.clone(), stranger, tell, stay.clone()));
         let ended = tokio::select! {
             // Why it leaves comes before that it has.
             biased;
@@ -103,7 +108,7 @@ pub(crate) async fn run(
         let wait = again.after(&ended, stood, clock::now(), random());
         tokio::select! {
             () = sleep(wait) => {}
-            _ = leave.wait_for(|leave| *leave) => break,
+            () = stays_until(&mut stay, |stay| stay != Stay::Here) => break,
         }
     }
     for mut link in going {
@@ -128,7 +133,7 @@ impl There {
         server: Server,
         stranger: NodeId,
         tell: Tell,
-        mut leave: watch::Receiver<bool>,
+        mut stay: watch::Receiver<Stay>,
     ) -> (Ended, Option<Duration>) {
         let Self { uplink, relay, places } = &self;
         // It may ask us for nothing.
@@ -137,7 +142,7 @@ impl There {
         let connecting = Client::connect_as(&server, uplink.trust.clone(), nothing, as_node);
         let connected = tokio::select! {
             connected = connecting => connected,
-            _ = leave.wait_for(|leave| *leave) => return (Ended::Left, None),
+            () = stays_until(&mut stay, |stay| stay != Stay::Here) => return (Ended::Left, None),
         };
         let mut client = match connected {
             Ok(client) => client,
@@ -174,11 +179,20 @@ impl There {
             full: Arc::default(),
         };
         if let Some(opens) = uplink.opens.clone() {
-            told.link.run(look_at_token(uplink.clone(), told.link.clone(), opens));
+            let look = look_at_token(uplink.clone(), told.link.clone(), opens);
+            let mut going = told.going.subscribe();
+            told.link.run(async move {
+                tokio::select! {
+                    () = look => {}
+                    // What it says of its token is no word about the next one.
+                    () = heard::asks_to_leave(&mut going) => {}
+                }
+            });
         }
         let mut answer = std::pin::pin!(sleep(SUBSCRIBE_ANSWER_MAX));
         let ended = {
             let (goes, mut away) = mpsc::unbounded_channel();
+            let mut replaced = stay.clone();
             let mut run = std::pin::pin!(async {
                 loop {
                     match client.run().await {
@@ -196,6 +210,7 @@ impl There {
                         None => std::future::pending().await,
                     }
                 };
+                let replaced = stays_until(&mut replaced, |stay| stay == Stay::Replaced);
                 tokio::select! {
                     // Nothing more is read while news wait: they are memory of ours.
                     biased;
@@ -206,7 +221,14 @@ impl There {
                         Err(ended) => break ended,
                     },
                     () = &mut answer, if told.since.is_none() => break Ended::Silent,
-                    _ = leave.wait_for(|leave| *leave) => break Ended::Left,
+                    () = stays_until(&mut stay, |stay| stay == Stay::Gone) => break Ended::Left,
+                    () = replaced, if until.is_none() => {
+                        if told.since.is_none() {
+                            break Ended::Left;
+                        }
+                        told.leave();
+                        until = Some(Instant::now() + UPLINK_MOVE_MAX);
+                    }
                     Some(uri) = away.recv(), if until.is_none() => {
                         let asks = Ended::Over(Over::GoAway { uri });
                         let Some(since) = told.since else { break asks };
@@ -228,6 +250,11 @@ impl There {
         }
         (ended, stood)
     }
+}
+
+/// Until this is so; also when nobody is left who could say that it stays.
+async fn stays_until(stay: &mut watch::Receiver<Stay>, is: impl Fn(Stay) -> bool) {
+    let _ = stay.wait_for(|stay| is(*stay)).await;
 }
 
 /// What is said about one of these requests; nothing more, if it is over.

@@ -71,7 +71,7 @@ impl Rig {
             elsewhere: Default::default(),
             logs: None,
             node: None,
-            uplinks: Vec::new(),
+            uplinks: watch::channel(Vec::new()).1,
             counters: counters.clone(),
         };
         let (stop, mut stopped) = watch::channel(());

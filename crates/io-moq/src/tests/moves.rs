@@ -1,5 +1,6 @@
 //! An upstream goes away (GOAWAY, draft-18 §10.4) while it brings something (decision 148): viewers lose nothing, and see no end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -293,4 +294,43 @@ async fn the_last_that_an_upstream_has_of_a_namespace_comes_behind_its_end() {
     let taken = soon("the end", viewer.seen.taken).await.unwrap();
     assert_eq!(taken, crate::take::Taken::Done(moqt::DoneCode::TrackEnded));
     until("it is gone", || rig.origin.get(&path(&["open", "room"])).is_none()).await;
+}
+
+/// The configuration may say another token of an upstream, another upstream, or none any more.
+#[tokio::test]
+async fn d18_upstreams_change_while_somebody_watches() {
+    let (first, other) = (Upstream::new(), Upstream::new());
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, asked) = Viewer::of(&rig, &mut old).await;
+    send(&old.peer, asked, 0, 0, "a", true).await;
+    viewer.sees(&[(0, 0, "a")]).await;
+    let with = |path: &str| {
+        let mut uplink = first.uplink();
+        uplink.server.path = path.to_owned();
+        Arc::new(uplink)
+    };
+    let (token, more) = (with("/?jwt=NEW"), Arc::new(other.uplink()));
+    rig.uplinks.send_replace(vec![token.clone()]);
+    let mut new = first.accept().await;
+    new.tell(&["open", "room"]);
+    let here = give(&mut new, Some((0, 0))).await;
+    give_past(&mut new, &["a"]).await;
+    let left = soon("the old one to be left", old.peer.link.connection.closed()).await;
+    assert_eq!(left.code, Some(0));
+    send(&new.peer, here, 1, 0, "b", true).await;
+    viewer.sees(&[(1, 0, "b")]).await;
+    // One more: the other goes on as it is.
+    rig.uplinks.send_replace(vec![more.clone(), token]);
+    let _more = other.accept().await;
+    send(&new.peer, here, 2, 0, "c", true).await;
+    viewer.sees(&[(2, 0, "c")]).await;
+    viewer.check();
+    assert!(new.peer.link.connection.closed().now_or_never().is_none());
+    // And one less: what it had is gone.
+    rig.uplinks.send_replace(vec![more]);
+    let left = soon("it to be left", new.peer.link.connection.closed()).await;
+    assert_eq!(left.code, Some(0));
+    until("it is gone", || rig.origin.get(&path(&["open", "room"])).is_none()).await;
+    assert!(other.status.connected.load(Ordering::Relaxed));
 }

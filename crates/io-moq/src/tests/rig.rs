@@ -80,6 +80,8 @@ pub(super) struct Rig {
     pub(super) watching: Arc<AtomicUsize>,
     /// Where peers are sent when it stops.
     pub(super) elsewhere: Elsewhere,
+    /// Whom it pulls from.
+    pub(super) uplinks: watch::Sender<Vec<Arc<Uplink>>>,
     /// Who wants to publish has no answer while this is not set.
     pub(super) answers: watch::Sender<bool>,
     /// Nobody says whether `SLOW` is good while this is not set.
@@ -191,7 +193,8 @@ impl Rig {
 
     fn serve(endpoint: Endpoint, hash: [u8; 32], set: Set) -> Self {
         let Set { limits, half_open_unproved, logs, connections, proxies, ahead, .. } = set;
-        let (node, uplinks) = (set.node, set.uplinks);
+        let uplinks = watch::Sender::new(set.uplinks.into_iter().map(Arc::new).collect());
+        let node = set.node;
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
         let guests = Origin::new(spine::Limits::default());
@@ -243,7 +246,7 @@ impl Rig {
             elsewhere: elsewhere.clone(),
             logs,
             node,
-            uplinks,
+            uplinks: uplinks.subscribe(),
             counters: counters.clone(),
         };
         let until = async move {
@@ -262,6 +265,7 @@ impl Rig {
             looks,
             watching,
             elsewhere,
+            uplinks,
             answers,
             says,
             counters,

@@ -64,7 +64,7 @@ impl Upstream {
         format!("moqt://{}/", self.endpoint.local_address().unwrap())
     }
 
-    fn uplink(&self) -> Uplink {
+    pub(super) fn uplink(&self) -> Uplink {
         let (host, port) = ("127.0.0.1".to_owned(), self.endpoint.local_address().unwrap().port());
         Uplink {
             server: Server { host, port, path: "/".to_owned(), draft: None },
@@ -515,10 +515,10 @@ async fn a_token_that_an_upstream_does_not_take_is_noticed() {
         (None, false),
     ] {
         let there = Upstream { opens: Some(namespace(&["default", "locked"])), ..Upstream::new() };
-        // As it was said of the token before.
-        there.status.token_refused.store(!refused, Ordering::Relaxed);
         let _rig = edge(&[&there]).await;
         let mut told = there.accept().await;
+        // As it was said of the token before.
+        there.status.token_refused.store(!refused, Ordering::Relaxed);
         let (id, request) = told.peer.asked().await;
         let Request::TrackStatus { track: asked, .. } = request else { panic!("{request:?}") };
         assert_eq!(asked, track(&["default", "locked"], "catalog"));

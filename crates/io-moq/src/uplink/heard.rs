@@ -180,7 +180,7 @@ impl Drop for LeavesPlace<'_> {
 }
 
 /// Until the upstream asks us to leave.
-async fn asks_to_leave(going: &mut watch::Receiver<bool>) {
+pub(super) async fn asks_to_leave(going: &mut watch::Receiver<bool>) {
     let _ = going.wait_for(|going| *going).await;
 }
 

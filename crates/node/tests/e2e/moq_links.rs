@@ -308,6 +308,61 @@ fn a_node_pulls_what_it_may_and_says_why_it_can_not() {
     }
 }
 
+/// Flips `moq.upstreams`: what is said of them follows a reload, also a token, and who watches does not notice.
+#[test]
+fn upstreams_and_their_tokens_follow_a_reload() {
+    let origins = [Server::start(AIRWAVE, &[]), Server::start(AIRWAVE, &[])];
+    let [one, two] = origins.each_ref().map(quic);
+    let (input, _, _locked) = crate::access::locked(&origins[0]);
+    let token = crate::access::token(&origins[0], &input.uid, &json!({}));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("airwave.toml");
+    let say = |urls: &[String]| {
+        let text = format!("[moq]\nupstream_trust = \"anybody\"\nupstreams = {}\n", json!(urls));
+        std::fs::write(&file, text).unwrap();
+    };
+    say(&[]);
+    let arguments = ["--config", file.to_str().unwrap()];
+    let mut edge = Server::start_with(AIRWAVE, &folder.path().join("data"), &[], &arguments);
+    let change = |edge: &mut Server, urls: &[String]| {
+        let before = edge.child().output().len();
+        say(urls);
+        edge.child().signal("HUP");
+        let reloaded = || edge.child().output()[before..].contains("reloaded").then_some(());
+        wait_until("the reload", 20, reloaded);
+    };
+    // One that comes, at first without a token.
+    change(&mut edge, &[url(&one)]);
+    wait_says(&edge, "connected", &one, 1);
+    assert_eq!(says(&edge, "namespaces", &one), 0, "it needs a token");
+    let shown = |token: &str| format!("moqt://{one}/?jwt={token}");
+    change(&mut edge, &[shown(&token)]);
+    wait_says(&edge, "broadcasts", &one, 1);
+    let viewer = watch(&address(&edge, "", &input.uid), &["--insecure", "--json"]);
+    let frames = || -> u64 {
+        let output = viewer.output();
+        let second = output.lines().last().and_then(|l| serde_json::from_str(l).ok());
+        second.and_then(|s: serde_json::Value| s["tracks"][0]["frames"].as_u64()).unwrap_or(0)
+    };
+    wait_until("something to be watched", 60, || (frames() > 0).then_some(()));
+    // Another token, and another upstream beside.
+    let next = crate::access::token(&origins[0], &input.uid, &json!({ "downloadable": true }));
+    assert_ne!(token, next);
+    change(&mut edge, &[shown(&next), url(&two)]);
+    wait_says(&edge, "connections_total", &one, 3);
+    wait_says(&edge, "connected", &two, 1);
+    let before = frames();
+    wait_until("it to go on", 60, || (frames() > before + 60).then_some(()));
+    assert_eq!(edge.metric("moq_subscriptions_total"), 3, "nobody had to subscribe again");
+    // None of it any more.
+    change(&mut edge, &[url(&two)]);
+    let (code, output) = outcome(viewer);
+    assert_eq!(code, 0, "its broadcast has ended: {output}");
+    let log = edge.child().output();
+    assert!(!log.contains("need a restart") && !log.contains(&next), "{log}");
+    assert_eq!(says(&edge, "connections_total", &two), 1);
+}
+
 /// Who publishes here has the name, whatever an upstream has under it.
 #[test]
 fn a_name_that_both_have_is_that_of_who_publishes_here() {
