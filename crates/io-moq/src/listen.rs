@@ -154,9 +154,18 @@ impl Barred {
     }
 }
 
-/// Decides who may watch what. Asked again and again while somebody watches.
-pub type Gate =
-    Arc<dyn Fn(Watching) -> Pin<Box<dyn Future<Output = Result<(), Barred>> + Send>> + Send + Sync>;
+/// Somebody may watch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// For so long by what he shows; none: until something changes.
+    pub lasts: Option<Duration>,
+}
+
+/// Decides who may watch what. Asked again when something [changes](Service::changes), and now and then, while somebody watches.
+pub type Gate = Arc<dyn Fn(Watching) -> Passing + Send + Sync>;
+
+/// An answer of the gate.
+pub type Passing = Pin<Box<dyn Future<Output = Result<Pass, Barred>> + Send>>;
 
 /// Counts who watches a broadcast, until what it answers is dropped. Once for each session.
 pub type Audience = Arc<dyn Fn(&spine::Path) -> Seat + Send + Sync>;
@@ -222,6 +231,8 @@ pub struct Service {
     pub door: Door,
     /// Who may watch.
     pub gate: Gate,
+    /// Changed whenever somebody may not watch any more what he might. None: nobody says so, and the gate is asked again and again.
+    pub changes: Option<watch::Receiver<()>>,
     /// Who does.
     pub audience: Audience,
     /// What is over.
@@ -328,6 +339,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         origin,
         door,
         gate,
+        changes: service.changes,
         audience,
         past,
         guests,

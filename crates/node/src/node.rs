@@ -250,6 +250,7 @@ impl Node {
                 origin: origin.clone(),
                 door: ingest.door(),
                 gate: quic::gate(access.clone(), ingest.attempts.clone()),
+                changes: Some(access.changes().watch()),
                 audience: quic::audience(library.clone()),
                 past: Arc::new(move |path| {
                     let past = past.clone();

@@ -28,7 +28,9 @@ use crate::client::Server;
 use crate::clock;
 use crate::limits::{AHEAD_BYTES_ALL_MAX, CONNECTIONS_MAX, HALF_OPEN_UNPROVED_MAX};
 use crate::link::{DataStream, Driver, Link, Told};
-use crate::listen::{self, Barred, Counters, Elsewhere, Place, Service, Watching, Why, protocols};
+use crate::listen::{
+    self, Barred, Counters, Elsewhere, Pass, Place, Service, Watching, Why, protocols,
+};
 use crate::qlog::{Log, Logs};
 use crate::take::{Taken, take};
 use crate::traffic::Traffic;
@@ -114,6 +116,9 @@ pub(super) struct Set {
     pub(super) node: Option<Node>,
     /// What it pulls from.
     pub(super) uplinks: Vec<Uplink>,
+    /// What says that a right may have ended, and how long they last.
+    pub(super) changes: Option<watch::Receiver<()>>,
+    pub(super) lasts: Option<Duration>,
 }
 
 impl Default for Set {
@@ -127,6 +132,8 @@ impl Default for Set {
             ahead: AHEAD_BYTES_ALL_MAX,
             node: None,
             uplinks: Vec::new(),
+            changes: None,
+            lasts: None,
         }
     }
 }
@@ -194,7 +201,7 @@ impl Rig {
     fn serve(endpoint: Endpoint, hash: [u8; 32], set: Set) -> Self {
         let Set { limits, half_open_unproved, logs, connections, proxies, ahead, .. } = set;
         let uplinks = watch::Sender::new(set.uplinks.into_iter().map(Arc::new).collect());
-        let node = set.node;
+        let (node, lasts) = (set.node, set.lasts);
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
         let guests = Origin::new(spine::Limits::default());
@@ -220,10 +227,11 @@ impl Rig {
                         if is_slow {
                             let _ = said.wait_for(|said| *said).await;
                         }
-                        gate(&watching, gone)
+                        gate(&watching, gone).map(|()| Pass { lasts })
                     })
                 })
             },
+            changes: set.changes,
             audience: {
                 let watching = watching.clone();
                 Arc::new(move |_| Box::new(Counted::new(&watching)))
