@@ -29,6 +29,11 @@ impl Changed {
 pub struct Changes(watch::Receiver<()>);
 
 impl Changes {
+    /// The same for who hears of it in another way: changed with each.
+    pub fn watch(self) -> watch::Receiver<()> {
+        self.0
+    }
+
     /// What was changed until now is of no interest: it is looked at from here on.
     pub fn see(&mut self) {
         self.0.mark_unchanged();

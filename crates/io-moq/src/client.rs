@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::limits::{PUBLISHED_TRACKS_MAX, STAGING_BYTES};
 use crate::link::{Driver, Link, Told};
-use crate::listen::{Counters, protocols};
+use crate::listen::{Counters, Pass, protocols};
 use crate::names::path_of;
 use crate::publish::{Denied, ask, info_of};
 use crate::qlog::{Log, Logs, Side};
@@ -307,7 +307,8 @@ impl Client {
         let relay = Relay {
             origin,
             door: closed,
-            gate: Arc::new(|_| Box::pin(async { Ok(()) })),
+            gate: Arc::new(|_| Box::pin(async { Ok(Pass::default()) })),
+            changes: None,
             audience: Arc::new(|_| Box::new(())),
             past: Arc::new(|_| Box::pin(async { None })),
             guests: Arc::new(|_, _| None),
@@ -529,7 +530,7 @@ impl Subscribed {
             Ok(Taken::Done(DoneCode::TrackEnded | DoneCode::SubscriptionEnded)) => return Ok(()),
             Ok(Taken::Done(DoneCode::GoingAway)) => return Err(Broken::GoingAway),
             Ok(Taken::Done(code)) => format!("the server ended the subscription: {code:?}"),
-            Ok(Taken::Cancelled | Taken::Moved | Taken::Unread) => {
+            Ok(Taken::Cancelled | Taken::Moved | Taken::Unread | Taken::HandedOver) => {
                 "the server broke the subscription off".to_owned()
             }
             Ok(Taken::Refused) => "what came can't be kept".to_owned(),

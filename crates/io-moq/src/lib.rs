@@ -21,6 +21,7 @@ mod flow;
 pub mod fuzzing;
 mod guesses;
 mod guest;
+mod handover;
 mod ingest;
 pub mod limits;
 mod link;

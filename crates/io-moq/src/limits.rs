@@ -258,6 +258,9 @@ pub const AUDIO_TRACKS_MAX: u8 = 16;
 /// second) a token that ends, or is taken back, ends its view within a second, on the way to its viewer too.
 pub const GATE_AGAIN: Duration = Duration::from_millis(400);
 
+/// The same where the listener is told what changes, besides that and the end of what is shown: an address may move, and a clock be set.
+pub const GATE_SELDOM: Duration = Duration::from_secs(5);
+
 /// Namespaces of one request that are looked at then, of those that a token opens, in turn: the rest a moment later. Most tokens open
 /// one.
 pub const GATE_NAMES: usize = 64;
@@ -355,6 +358,16 @@ pub const UPLINK_REASONS_KEPT: usize = 8;
 /// What another upstream, or somebody here, had is taken so long after it went: what has ended goes at all of them in a moment, and
 /// viewers are not told of it again.
 pub const UPLINK_SETTLE: Duration = Duration::from_millis(500);
+
+/// What an upstream withdraws goes on for so long at most, until the last of it has come: the word overtakes what is on its way.
+pub const UPLINK_LAST_MAX: Duration = Duration::from_secs(5);
+
+/// How long an upstream that asks us to leave is kept, until all that it brings comes from elsewhere: it gives us as long as it likes,
+/// and a group may last for ten seconds.
+pub const UPLINK_MOVE_MAX: Duration = Duration::from_secs(30);
+
+/// Connections to an upstream that are kept so beside the one that goes on.
+pub const UPLINKS_GOING_MAX: usize = 2;
 
 /// How long a stop waits until upstreams have heard the goodbye.
 pub const UPLINK_LEAVE: Duration = Duration::from_secs(2);

@@ -16,19 +16,17 @@ pub use moqt::{Node, Secret};
 use proxy::network::Networks;
 use proxy::share::{Full, Share, Shares};
 use spine::Origin;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use crate::guesses::Guesses;
-use crate::limits::{
-    DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, UPLINK_LEAVE, UPLINKS_CARRIED_MAX,
-};
+use crate::limits::{DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
 use crate::open::OpenBroadcasts;
 use crate::qlog::Logs;
 use crate::session::{self, Relay};
 use crate::traffic::Traffic;
 use crate::transport::{Connection, Endpoint, Incoming};
-use crate::uplink::{self, Uplink};
+use crate::uplink::{Uplink, Uplinks};
 
 /// The versions that are spoken, the most wanted first: tokens of ALPN and names of WebTransport's
 /// protocols.
@@ -156,9 +154,18 @@ impl Barred {
     }
 }
 
-/// Decides who may watch what. Asked again and again while somebody watches.
-pub type Gate =
-    Arc<dyn Fn(Watching) -> Pin<Box<dyn Future<Output = Result<(), Barred>> + Send>> + Send + Sync>;
+/// Somebody may watch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// For so long by what he shows; none: until something changes.
+    pub lasts: Option<Duration>,
+}
+
+/// Decides who may watch what. Asked again when something [changes](Service::changes), and now and then, while somebody watches.
+pub type Gate = Arc<dyn Fn(Watching) -> Passing + Send + Sync>;
+
+/// An answer of the gate.
+pub type Passing = Pin<Box<dyn Future<Output = Result<Pass, Barred>> + Send>>;
 
 /// Counts who watches a broadcast, until what it answers is dropped. Once for each session.
 pub type Audience = Arc<dyn Fn(&spine::Path) -> Seat + Send + Sync>;
@@ -224,6 +231,8 @@ pub struct Service {
     pub door: Door,
     /// Who may watch.
     pub gate: Gate,
+    /// Changed whenever somebody may not watch any more what he might. None: nobody says so, and the gate is asked again and again.
+    pub changes: Option<watch::Receiver<()>>,
     /// Who does.
     pub audience: Audience,
     /// What is over.
@@ -244,8 +253,8 @@ pub struct Service {
     pub logs: Option<Logs>,
     /// Which node of a network this is: a number by chance.
     pub node: Option<Node>,
-    /// Other relays, that are pulled from.
-    pub uplinks: Vec<Uplink>,
+    /// Other relays, that are pulled from: one that is in the next list, too, goes on as it is.
+    pub uplinks: watch::Receiver<Vec<Arc<Uplink>>>,
     /// What is counted.
     pub counters: Arc<Counters>,
 }
@@ -330,6 +339,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         origin,
         door,
         gate,
+        changes: service.changes,
         audience,
         past,
         guests,
@@ -342,12 +352,8 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
     };
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);
-    let (mut uplinks, leave) = (JoinSet::new(), watch::Sender::new(false));
-    let carried = Arc::new(Semaphore::new(UPLINKS_CARRIED_MAX));
-    for uplink in service.uplinks {
-        let (relay, carried) = (relay.clone(), carried.clone());
-        uplinks.spawn(uplink::run(uplink, relay, carried, leave.subscribe()));
-    }
+    let (mut wanted, mut uplinks) = (service.uplinks, Uplinks::new(&relay));
+    uplinks.change(&wanted.borrow_and_update());
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -359,10 +365,12 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
                 }
                 continue;
             }
-            Some(ended) = uplinks.join_next() => {
-                if ended.is_err_and(|e: tokio::task::JoinError| e.is_panic()) {
-                    relay.counters.panics.fetch_add(1, Ordering::Relaxed);
-                }
+            Some(panicked) = uplinks.ended() => {
+                relay.counters.panics.fetch_add(u64::from(panicked), Ordering::Relaxed);
+                continue;
+            }
+            Ok(()) = wanted.changed() => {
+                uplinks.change(&wanted.borrow_and_update());
                 continue;
             }
             incoming = endpoint.accept() => match incoming {
@@ -403,10 +411,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         }
     };
     let _ = tokio::time::timeout(elsewhere.patience() + DRAIN_HERE, all).await;
-    leave.send_replace(true);
-    let goodbye = async { while uplinks.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(UPLINK_LEAVE, goodbye).await;
-    uplinks.shutdown().await;
+    uplinks.leave().await;
     endpoint.close();
     connections.shutdown().await;
     endpoint.wait_idle().await;

@@ -17,7 +17,10 @@ use spine::{
 };
 use tokio::sync::watch;
 
-use crate::limits::{PUBLISHED_TRACKS_MAX, UNTOLD_MAX, UNTOLD_PER_NAMESPACE_MAX, WANTED_MAX};
+use crate::handover::{Carried, Stage};
+use crate::limits::{
+    PUBLISHED_TRACKS_MAX, UNTOLD_MAX, UNTOLD_PER_NAMESPACE_MAX, UPLINK_SETTLE, WANTED_MAX,
+};
 use crate::names::namespace_of;
 use crate::play::at;
 use crate::publish::{Offer, Publisher, Unwanted, info_of};
@@ -43,6 +46,8 @@ pub(crate) struct OpenBroadcasts {
     joined: watch::Sender<()>,
     /// Changed with each namespace that is published.
     namespaces: watch::Sender<()>,
+    /// Changed with each broadcast whose upstream goes away.
+    going: watch::Sender<()>,
 }
 
 /// A broadcast that is there for as long as somebody keeps it.
@@ -51,7 +56,7 @@ struct There {
     /// The namespace whose publishers may have it, while nobody has published it itself: it is untold.
     below: Option<Path>,
     /// An upstream brings it, and nobody else writes it.
-    brought: bool,
+    brought: Option<Arc<Carried>>,
 }
 
 /// Who waits for a track that is being asked for wants it to begin a new group; forgotten when the last of
@@ -160,7 +165,7 @@ impl OpenBroadcasts {
         if let Some(there) = open.get_mut(path)
             && let Some(producer) = there.producer.upgrade()
         {
-            match (&below, there.brought) {
+            match (&below, there.brought.is_some()) {
                 // Who publishes it here has it to himself; from elsewhere it comes again when he is gone.
                 (None, true) => origin.end(path, Close::Replaced),
                 (None, false) => {
@@ -185,7 +190,7 @@ impl OpenBroadcasts {
             Some(_) => origin.publish_untold(path, route)?,
         };
         let producer = Arc::new(producer);
-        let there = There { producer: Arc::downgrade(&producer), below, brought: false };
+        let there = There { producer: Arc::downgrade(&producer), below, brought: None };
         open.insert(path.clone(), there);
         drop(open);
         self.joined.send_replace(());
@@ -198,6 +203,7 @@ impl OpenBroadcasts {
         origin: &Origin,
         path: &Path,
         route: Route,
+        by: &Arc<Carried>,
     ) -> Result<Arc<Producer>, PublishError> {
         let mut open = lock(&self.broadcasts);
         open.retain(|_, there| there.producer.strong_count() > 0);
@@ -205,12 +211,42 @@ impl OpenBroadcasts {
             return Err(PublishError::Busy);
         }
         let producer = Arc::new(origin.publish(path, route, Takeover::Refuse)?);
-        let there = There { producer: Arc::downgrade(&producer), below: None, brought: true };
+        let there =
+            There { producer: Arc::downgrade(&producer), below: None, brought: Some(by.clone()) };
         self.has_brought.store(true, Ordering::Relaxed);
         open.insert(path.clone(), there);
         drop(open);
         self.joined.send_replace(());
         Ok(producer)
+    }
+
+    /// The broadcast of a namespace that an upstream has, if another one brings it and goes away, with how that brings it: it is this
+    /// one's from now on.
+    pub(crate) fn take_over(
+        &self,
+        path: &Path,
+        by: &Arc<Carried>,
+    ) -> Option<(Arc<Producer>, Arc<Carried>)> {
+        let mut open = lock(&self.broadcasts);
+        let there = open.get_mut(path)?;
+        let goes = |brought: &&mut Arc<Carried>| brought.stage() == Stage::Going;
+        let brought = there.brought.as_mut().filter(goes)?;
+        let broadcast = there.producer.upgrade()?;
+        if matches!(broadcast.consume().liveness(), Liveness::Ended(_)) {
+            return None;
+        }
+        Some((broadcast, std::mem::replace(brought, by.clone())))
+    }
+
+    /// Hears of broadcasts whose upstreams go away.
+    pub(crate) fn going(&self) -> watch::Receiver<()> {
+        self.going.subscribe()
+    }
+
+    /// This one's does.
+    pub(crate) fn goes(&self, carried: &Carried) {
+        carried.become_(Stage::Going);
+        self.going.send_replace(());
     }
 
     /// Whether it is an upstream that brings what is there, or what is above it.
@@ -220,7 +256,7 @@ impl OpenBroadcasts {
         }
         let (open, fields) = (lock(&self.broadcasts), path.fields());
         (1..=fields.len()).filter_map(|n| Path::new(fields[..n].iter().cloned()).ok()).any(|path| {
-            let there = open.get(&path).filter(|there| there.brought);
+            let there = open.get(&path).filter(|there| there.brought.is_some());
             there.and_then(|there| there.producer.upgrade()).is_some_and(|broadcast| {
                 !matches!(broadcast.consume().liveness(), Liveness::Ended(_))
             })
@@ -290,8 +326,16 @@ pub(crate) async fn serve(mut publisher: Publisher, path: Path, broadcast: Arc<P
     }
     let mut joined = relay.open.joined.subscribe();
     let mut relaying = Relaying::new(&publisher, path.clone(), broadcast);
+    let carried = publisher.uplink.as_ref().map(|pull| pull.carried.clone());
+    let mut relaying_stage = Stage::Here;
     loop {
         let next = poll_fn(|cx| relaying.poll(cx));
+        let stage = async {
+            match &carried {
+                Some(carried) => carried.stage_after(relaying_stage).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             offer = publisher.offers.recv() => match offer {
                 Some(offer) => relaying.offer(&publisher, offer),
@@ -304,8 +348,12 @@ pub(crate) async fn serve(mut publisher: Publisher, path: Path, broadcast: Arc<P
                 // Somebody publishes it here.
                 Next::Changed(_) if publisher.uplink.is_some() && relaying.has_ended() => return,
                 Next::Changed(at) => relaying.ask_for_all(&publisher, &at),
-                Next::Over(over) => relaying.over(over),
+                Next::Over(over) => relaying.over(&publisher, over),
             },
+            stage = stage => {
+                relaying_stage = stage;
+                relaying.goes(stage);
+            }
             Ok(()) = joined.changed() => relaying.look(),
         }
         if relaying.is_over() {
@@ -332,6 +380,8 @@ struct Relaying {
     _broadcast: Arc<Producer>,
     places: BTreeMap<Path, Place>,
     responder: Option<Responder>,
+    /// It is asked for nothing new.
+    going: bool,
     /// PUBLISH_NAMESPACE, or what an upstream tells.
     announced: Option<(Option<RequestId>, Announced)>,
     /// PUBLISH
@@ -353,6 +403,8 @@ enum Next {
 enum Over {
     Published(RequestId),
     Asked(Path, TrackName),
+    /// What was not given yet of this broadcast is asked for again.
+    Again(Path),
     Fetched,
 }
 
@@ -368,6 +420,7 @@ impl Relaying {
             upstream: publisher.uplink.is_some(),
             _broadcast: broadcast,
             responder: None,
+            going: false,
             announced: None,
             published: BTreeSet::new(),
             begun: false,
@@ -384,7 +437,8 @@ impl Relaying {
         if let Poll::Ready(Some(over)) = self.taking.poll_next_unpin(cx) {
             return Poll::Ready(Next::Over(over));
         }
-        if let Some(responder) = &mut self.responder
+        // What is asked for now waits for who takes it over.
+        if let Some(responder) = self.responder.as_mut().filter(|_| !self.going)
             && let Poll::Ready(request) = responder.poll(cx)
         {
             return Poll::Ready(Next::Asked(request));
@@ -432,7 +486,13 @@ impl Relaying {
                 publisher.answer(id, Answer::ok());
                 self.announce(Some(id));
             }
-            Offer::Told => self.announce(None),
+            Offer::Told => {
+                self.announce(None);
+                let before = publisher.uplink.as_ref().and_then(|pull| pull.before.as_ref());
+                if let Some(before) = before.and_then(Weak::upgrade) {
+                    before.become_(Stage::TakenOver);
+                }
+            }
             Offer::Track(offered) => {
                 let room = self.published.len() < PUBLISHED_TRACKS_MAX;
                 let name = TrackName::new(offered.name.clone());
@@ -471,6 +531,14 @@ impl Relaying {
         self.places.values_mut().for_each(|place| place.seen = u64::MAX);
     }
 
+    /// Its upstream asks us to leave; or has no more of it; or somebody else brings it already, and is asked for what waits here.
+    fn goes(&mut self, stage: Stage) {
+        self.going = true;
+        if stage > Stage::Going {
+            (self.responder, self.announced) = (None, None);
+        }
+    }
+
     /// Whether the broadcast of the namespace is over.
     fn has_ended(&self) -> bool {
         let own = self.places.get(&self.path);
@@ -506,7 +574,7 @@ impl Relaying {
 
     /// draft-18 §9.5: all publishers of a namespace are asked for what somebody subscribes to.
     fn ask_for_all(&mut self, publisher: &Publisher, at: &Path) {
-        let asks = self.announced.is_some() && self.serves(at);
+        let asks = self.announced.is_some() && !self.going && self.serves(at);
         let Some(place) = self.places.get(at).filter(|_| asks) else { return };
         let broadcast = place.broadcast.clone();
         for name in broadcast.tracks() {
@@ -568,17 +636,30 @@ impl Relaying {
         }));
     }
 
-    fn over(&mut self, over: Over) {
+    fn over(&mut self, publisher: &Publisher, over: Over) {
         match over {
             Over::Published(id) => drop(self.published.remove(&id)),
             // A name that nobody has is not kept.
             Over::Asked(at, name) => {
-                if let Some(place) = self.places.get_mut(&at)
-                    && place.broadcast.get(&name).is_none()
-                {
+                let before = publisher.uplink.as_ref().and_then(|pull| pull.before.as_ref());
+                let key = (at, name);
+                let waits = before
+                    .and_then(Weak::upgrade)
+                    .is_some_and(|before| !before.comes_elsewhere(&key));
+                let (at, name) = key;
+                let Some(place) = self.places.get_mut(&at) else { return };
+                if waits || place.broadcast.get(&name).is_none() {
                     place.asked.remove(&name);
                 }
+                // It may be there in a moment: its publisher moves, too.
+                if waits && !self.going {
+                    self.taking.push(Box::pin(async move {
+                        tokio::time::sleep(UPLINK_SETTLE).await;
+                        Over::Again(at)
+                    }));
+                }
             }
+            Over::Again(at) => self.ask_for_all(publisher, &at),
             Over::Fetched => {}
         }
     }

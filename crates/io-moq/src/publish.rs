@@ -156,7 +156,8 @@ impl Publisher {
             match (track, name) {
                 (Ok(track), Ok(name)) => {
                     let (before, leaves) = (parameters.largest, false);
-                    let target = Target { track, relayed, before, updates, leaves };
+                    let (largest, hands) = (before, None);
+                    let target = Target { track, relayed, before, largest, updates, leaves, hands };
                     take(link, (id, name), told, target, Some(viewer)).await
                 }
                 _ => {
@@ -284,14 +285,29 @@ impl Granted {
         pull: Option<Pull>,
     ) -> Taken {
         let mut known = None;
+        let mut pull = pull;
         loop {
+            let hands = pull.as_ref().and_then(|pull| pull.hands(&self.track));
+            // With a track that was brought by another: that is over once it is here, or has ended.
+            if let Some(pull) = &mut pull {
+                pull.before = None;
+            }
             saw(&track, &self.parameters);
             // What is here from earlier is not fetched.
-            let before = self.parameters.largest.filter(|largest| Some(*largest) > known);
+            let largest = self.parameters.largest;
+            let before = largest.filter(|largest| Some(*largest) > known);
             let Self { track: name, asked, told, counted, .. } = self;
             let (link, id) = asked.request();
             let leaves = pull.is_some();
-            let target = Target { track: track.clone(), relayed, before, updates: 0, leaves };
+            let target = Target {
+                track: track.clone(),
+                relayed,
+                before,
+                largest,
+                updates: 0,
+                leaves,
+                hands,
+            };
             let taken = take(link.clone(), (id, name.clone()), told, target, None).await;
             if !matches!(taken, Taken::Moved | Taken::Unread) {
                 return taken;
@@ -301,8 +317,17 @@ impl Granted {
             // The old one first: there is one subscription to a track. What is here already is dropped.
             drop((asked, counted));
             if taken == Taken::Unread {
-                if !is_read(&mut track).await {
-                    return Taken::Refused;
+                let given = async {
+                    match pull.as_ref().and_then(|pull| pull.hands(&name)) {
+                        Some(hands) => hands.carried.is_left(&hands.key).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    read = is_read(&mut track) => if !read {
+                        return Taken::Refused;
+                    },
+                    () = given => return Taken::HandedOver,
                 }
                 known = track.consume().largest().map(location);
                 let again = (Filter::NextObject, None);

@@ -40,6 +40,8 @@ pub(crate) struct Relay {
     pub(crate) origin: Origin,
     pub(crate) door: Door,
     pub(crate) gate: Gate,
+    /// Changed whenever a right may have ended.
+    pub(crate) changes: Option<watch::Receiver<()>>,
     pub(crate) audience: Audience,
     pub(crate) past: Past,
     pub(crate) guests: Guests,

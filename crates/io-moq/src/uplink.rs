@@ -5,10 +5,11 @@
 //! has come over this one, or is published here, is not taken.
 
 mod again;
+mod all;
 mod heard;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -22,15 +23,17 @@ use moqt::{Answer, Namespace, Parameters, Request, RequestCode, RequestId, Track
 use spine::{NodeId, Origin};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::client::{Client, Denial, Pulling, Server};
+use crate::client::{Client, Denial, Over, Pulling, Server};
 use crate::clock;
-use crate::limits::{SUBSCRIBE_ANSWER_MAX, UPLINK_TOKEN_LOOK};
+use crate::limits::{SUBSCRIBE_ANSWER_MAX, UPLINK_MOVE_MAX, UPLINK_TOKEN_LOOK, UPLINKS_GOING_MAX};
 use crate::link::{Link, Told};
 use crate::session::Relay;
 use crate::transport::Trust;
 use again::{Again, Ended, Said};
+use all::Stay;
+pub(crate) use all::Uplinks;
 use heard::{Heard, Pace};
 use status::ConnectedGuard;
 
@@ -55,24 +58,35 @@ fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-/// Keeps the link until this node `leave`s.
-pub(crate) async fn run(
-    uplink: Uplink,
+/// Keeps the link for as long as it is to `stay`.
+async fn run(
+    uplink: Arc<Uplink>,
     relay: Arc<Relay>,
     places: Arc<Semaphore>,
-    mut leave: watch::Receiver<bool>,
+    mut stay: watch::Receiver<Stay>,
 ) {
-    let (name, uplink) = (uplink.server.authority(), Arc::new(uplink));
+    let name = uplink.server.authority();
+    // Of another token, perhaps.
+    uplink.status.token_refused.store(false, Ordering::Relaxed);
     // Of what tells nothing of itself it is known that it is another one.
     let stranger = NodeId(random() >> 11 | 1);
     let (mut server, mut again) = (uplink.server.clone(), Again::new());
     let mut said = Said::default();
+    // Those that have asked us to leave: what they bring goes on until it comes from elsewhere.
+    let mut going = VecDeque::new();
     loop {
         // A task of its own: what panics in it ends that connection alone.
         let mut link = JoinSet::new();
         let there = There { uplink: uplink.clone(), relay: relay.clone(), places: places.clone() };
-        link.spawn(there.once(server.clone(), stranger, leave.clone()));
-        let (ended, stood) = match link.join_next().await {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        link.spawn(there.once(server.clone(), stranger, tell, stay.clone()));
+        let ended = tokio::select! {
+            // Why it leaves comes before that it has.
+            biased;
+            Some(asked) = told.recv() => Some(Ok(asked)),
+            ended = link.join_next() => ended,
+        };
+        let (ended, stood) = match ended {
             Some(Ok(ended)) => ended,
             _ => {
                 relay.counters.panics.fetch_add(1, Ordering::Relaxed);
@@ -80,20 +94,30 @@ pub(crate) async fn run(
             }
         };
         if matches!(ended, Ended::Left) {
-            return;
+            break;
         }
         server = ended.next(&uplink.server);
         let (words, advice) = ended.words();
-        if said.is_new(&words, stood.is_some()) {
+        if matches!(ended, Ended::Over(Over::GoAway { .. })) {
+            tracing::info!(upstream = name, "moq: an upstream goes away");
+            going.truncate(UPLINKS_GOING_MAX - 1);
+            going.push_front(link);
+        } else if said.is_new(&words, stood.is_some()) {
             tracing::warn!(upstream = name, reason = words, advice, "moq: no upstream");
         }
         let wait = again.after(&ended, stood, clock::now(), random());
         tokio::select! {
             () = sleep(wait) => {}
-            _ = leave.wait_for(|leave| *leave) => return,
+            () = stays_until(&mut stay, |stay| stay != Stay::Here) => break,
         }
     }
+    for mut link in going {
+        while link.join_next().await.is_some() {}
+    }
 }
+
+/// Says that an upstream asks us to leave, and for how long it has told what it has.
+type Tell = mpsc::UnboundedSender<(Ended, Option<Duration>)>;
 
 /// Where an upstream is, and what is done with what it tells.
 struct There {
@@ -108,7 +132,8 @@ impl There {
         self,
         server: Server,
         stranger: NodeId,
-        mut leave: watch::Receiver<bool>,
+        tell: Tell,
+        mut stay: watch::Receiver<Stay>,
     ) -> (Ended, Option<Duration>) {
         let Self { uplink, relay, places } = &self;
         // It may ask us for nothing.
@@ -117,14 +142,15 @@ impl There {
         let connecting = Client::connect_as(&server, uplink.trust.clone(), nothing, as_node);
         let connected = tokio::select! {
             connected = connecting => connected,
-            _ = leave.wait_for(|leave| *leave) => return (Ended::Left, None),
+            () = stays_until(&mut stay, |stay| stay != Stay::Here) => return (Ended::Left, None),
         };
         let mut client = match connected {
             Ok(client) => client,
             Err(error) => return (Ended::Failed(error), None),
         };
         let link = client.handle().link;
-        let _connected = ConnectedGuard::new(&uplink.status, &link);
+        let connected = ConnectedGuard::new(&uplink.status, &link);
+        let (carries, mut carried) = mpsc::channel(1);
         link.connection.is_upstream();
         let mut asked = Vec::new();
         for prefix in &uplink.prefixes {
@@ -142,6 +168,9 @@ impl There {
             link,
             stranger,
             pull: Pull::new(uplink.status.clone()),
+            connected,
+            going: watch::Sender::new(false),
+            carries: Some(carries),
             places: places.clone(),
             pace: Pace::new(clock::now()),
             since: None,
@@ -150,22 +179,66 @@ impl There {
             full: Arc::default(),
         };
         if let Some(opens) = uplink.opens.clone() {
-            told.link.run(look_at_token(uplink.clone(), told.link.clone(), opens));
+            let look = look_at_token(uplink.clone(), told.link.clone(), opens);
+            let mut going = told.going.subscribe();
+            told.link.run(async move {
+                tokio::select! {
+                    () = look => {}
+                    // What it says of its token is no word about the next one.
+                    () = heard::asks_to_leave(&mut going) => {}
+                }
+            });
         }
         let mut answer = std::pin::pin!(sleep(SUBSCRIBE_ANSWER_MAX));
         let ended = {
-            let mut run = std::pin::pin!(client.run());
+            let (goes, mut away) = mpsc::unbounded_channel();
+            let mut replaced = stay.clone();
+            let mut run = std::pin::pin!(async {
+                loop {
+                    match client.run().await {
+                        Over::GoAway { uri } => drop(goes.send(uri)),
+                        over @ Over::Ended(_) => return over,
+                    }
+                }
+            });
+            // When it has asked us to leave: until then at most.
+            let mut until: Option<Instant> = None;
             loop {
+                let left = async {
+                    match until {
+                        Some(until) => sleep_until(until).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let replaced = stays_until(&mut replaced, |stay| stay == Stay::Replaced);
                 tokio::select! {
                     // Nothing more is read while news wait: they are memory of ours.
                     biased;
-                    news = poll_fn(|cx| next(&mut asked, cx)) => {
-                        if let Err(ended) = told.news(news) {
-                            break ended;
-                        }
-                    }
+                    news = poll_fn(|cx| next(&mut asked, cx)) => match told.news(news) {
+                        Ok(()) => {}
+                        // What it brings still comes.
+                        Err(_) if until.is_some() => asked.clear(),
+                        Err(ended) => break ended,
+                    },
                     () = &mut answer, if told.since.is_none() => break Ended::Silent,
-                    _ = leave.wait_for(|leave| *leave) => break Ended::Left,
+                    () = stays_until(&mut stay, |stay| stay == Stay::Gone) => break Ended::Left,
+                    () = replaced, if until.is_none() => {
+                        if told.since.is_none() {
+                            break Ended::Left;
+                        }
+                        told.leave();
+                        until = Some(Instant::now() + UPLINK_MOVE_MAX);
+                    }
+                    Some(uri) = away.recv(), if until.is_none() => {
+                        let asks = Ended::Over(Over::GoAway { uri });
+                        let Some(since) = told.since else { break asks };
+                        told.leave();
+                        until = Some(Instant::now() + UPLINK_MOVE_MAX);
+                        let _ = tell.send((asks, Some(clock::now().duration_since(since))));
+                    }
+                    // All of it comes from elsewhere.
+                    _ = carried.recv(), if until.is_some() => break Ended::Left,
+                    () = left => break Ended::Left,
                     over = &mut run => break Ended::Over(over),
                 }
             }
@@ -177,6 +250,11 @@ impl There {
         }
         (ended, stood)
     }
+}
+
+/// Until this is so; also when nobody is left who could say that it stays.
+async fn stays_until(stay: &mut watch::Receiver<Stay>, is: impl Fn(Stay) -> bool) {
+    let _ = stay.wait_for(|stay| is(*stay)).await;
 }
 
 /// What is said about one of these requests; nothing more, if it is over.

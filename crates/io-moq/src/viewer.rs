@@ -14,8 +14,10 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::guesses::{Guesses, Shown};
-use crate::limits::{GATE_AGAIN, GATE_NAMES, GATE_UNKNOWN_MAX, SHOWN_LOOK_MAX, TOKENS_MAX};
-use crate::listen::{Barred, Seat, Watching, Why};
+use crate::limits::{
+    GATE_AGAIN, GATE_NAMES, GATE_SELDOM, GATE_UNKNOWN_MAX, SHOWN_LOOK_MAX, TOKENS_MAX,
+};
+use crate::listen::{Barred, Pass, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::own::Own;
 use crate::session::Relay;
@@ -135,6 +137,20 @@ impl Barred {
     }
 }
 
+/// Until a right that lasts for so long may have ended: its time is over, somebody has changed something, or its owner shows something
+/// else. Also when nobody is left who could change anything.
+async fn may_have_ended(
+    changes: &mut watch::Receiver<()>,
+    looks: &mut watch::Receiver<usize>,
+    lasts: Duration,
+) {
+    tokio::select! {
+        () = tokio::time::sleep(lasts) => {}
+        _ = changes.changed() => {}
+        _ = looks.changed() => {}
+    }
+}
+
 impl Viewer {
     fn own(&self) -> MutexGuard<'_, Vec<Secret>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
@@ -178,6 +194,8 @@ impl Viewer {
     pub(crate) fn renew(&self, tokens: Vec<Secret>) {
         if !tokens.is_empty() {
             *self.own() = tokens;
+            // They may end sooner.
+            self.looks.send_modify(|_| ());
         }
     }
 
@@ -196,7 +214,7 @@ impl Viewer {
     async fn says(&self, path: &Path, shown: &[Secret]) -> Said {
         let tokens: Vec<Secret> = shown.iter().chain(&self.session).cloned().collect();
         match self.may_watch_by(path, tokens).await {
-            Ok(()) => Said::Yes,
+            Ok(_) => Said::Yes,
             Err(barred) if barred.may_pass_later() => Said::NotYet,
             Err(barred) if barred.why == Why::Nothing => Said::Gone,
             Err(barred) => Said::No(barred),
@@ -243,6 +261,11 @@ impl Viewer {
 
     /// Whether this broadcast may be watched; else why not.
     pub(crate) async fn may_watch(&self, path: &Path) -> Result<(), Barred> {
+        self.may_watch_for(path).await.map(drop)
+    }
+
+    /// The same, and for how long by what he shows.
+    async fn may_watch_for(&self, path: &Path) -> Result<Pass, Barred> {
         let tokens: Vec<Secret> = self.own().iter().chain(&self.session).cloned().collect();
         self.may_watch_by(path, tokens).await
     }
@@ -253,9 +276,9 @@ impl Viewer {
         shows && self.may_watch_by(path, Vec::new()).await.is_err()
     }
 
-    async fn may_watch_by(&self, path: &Path, tokens: Vec<Secret>) -> Result<(), Barred> {
+    async fn may_watch_by(&self, path: &Path, tokens: Vec<Secret>) -> Result<Pass, Barred> {
         if self.relay.is_for_all(path) {
-            return Ok(());
+            return Ok(Pass::default());
         }
         // What a token allows may depend on the address: that is known when the handshake is over.
         if !tokens.is_empty() && !self.connection.established().await {
@@ -274,16 +297,16 @@ impl Viewer {
             },
         };
         let (first, now) = (self.connection.first_peer(), self.connection.peer());
-        self.ask(watching(first)).await?;
+        let pass = self.ask(watching(first)).await?;
         // It may have moved (RFC 9000 §9), or somebody has written another address on one packet, which is not proved yet:
         // so that alone lets nobody in.
         if now != first {
             self.ask(watching(now)).await?;
         }
-        Ok(())
+        Ok(pass)
     }
 
-    async fn ask(&self, watching: Watching) -> Result<(), Barred> {
+    async fn ask(&self, watching: Watching) -> Result<Pass, Barred> {
         let answer = (self.relay.gate)(watching).await;
         if answer.as_ref().is_err_and(|barred| barred.why == Why::TooMany) {
             self.relay.counters.unread_tokens.fetch_add(1, Ordering::Relaxed);
@@ -303,15 +326,31 @@ impl Viewer {
             std::future::pending::<()>().await;
         }
         let (mut unknown, mut looked, mut at_once) = (0, false, false);
+        let (mut changes, mut looks) = (self.relay.changes.clone(), self.looks.subscribe());
+        // For how long nothing has to be looked at, unless something changes.
+        let mut rests = None;
         loop {
             if !std::mem::take(&mut at_once) {
-                tokio::time::sleep(GATE_AGAIN).await;
+                let again = tokio::time::sleep(GATE_AGAIN);
+                if let (Some(changes), Some(rests)) = (&mut changes, rests.take()) {
+                    may_have_ended(changes, &mut looks, rests).await;
+                }
+                // Where changes come one upon the other it is looked at so often and no more.
+                again.await;
             }
             if !watched() {
                 continue;
             }
-            match self.may_watch(&path).await {
-                Ok(()) => (unknown, looked) = (0, false),
+            // What is changed while this is on its way may not be in it.
+            if let Some(changes) = &mut changes {
+                changes.mark_unchanged();
+            }
+            looks.mark_unchanged();
+            match self.may_watch_for(&path).await {
+                Ok(pass) => {
+                    (unknown, looked) = (0, false);
+                    rests = Some(pass.lasts.unwrap_or(GATE_SELDOM).min(GATE_SELDOM));
+                }
                 // What is shown instead decides, unless that takes too long.
                 Err(_) if !looked && self.is_looked_at() => {
                     let mut looks = self.looks.subscribe();

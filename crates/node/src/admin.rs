@@ -35,7 +35,7 @@ pub(crate) struct Admin {
     pub(crate) delivery: Arc<deliver::Counters>,
     pub(crate) encoders: Arc<io_rtmp::listen::Counters>,
     pub(crate) moq: Arc<io_moq::listen::Counters>,
-    pub(crate) upstreams: moq::Upstreams,
+    pub(crate) upstreams: Arc<moq::Upstreams>,
     pub(crate) web: Arc<web::Counters>,
     /// The one in use, if there is TLS.
     pub(crate) certificate: Option<Arc<Certificate>>,

@@ -1,8 +1,8 @@
 //! What goes over MoQ, as the API and the metrics tell it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use api::MoqList;
@@ -16,6 +16,7 @@ use io_moq::transport::Trust;
 use io_moq::uplink::{Uplink, UplinkStatus};
 use media::date::date_time;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::admin::Metrics;
 use crate::config;
@@ -33,26 +34,78 @@ pub(crate) fn logs(config: &config::Moq) -> std::io::Result<Option<Logs>> {
     Ok(Some(logs))
 }
 
-/// How upstreams stand, by the names that metrics have for them.
-pub(crate) type Upstreams = Vec<(String, Arc<UplinkStatus>)>;
-
 /// What is pulled from, as the configuration says.
-pub(crate) fn uplinks(config: &config::Moq) -> anyhow::Result<(Vec<Uplink>, Upstreams)> {
-    if config.upstreams.is_empty() {
-        return Ok(Default::default());
+pub(crate) struct Upstreams {
+    known: Mutex<Known>,
+    wanted: watch::Sender<Vec<Arc<Uplink>>>,
+}
+
+/// Upstreams, by the names that metrics have for them, and what holds for all of them.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    trust: client::trust::Trust,
+    prefixes: Vec<Namespace>,
+    all: Vec<(String, Arc<Uplink>)>,
+}
+
+impl Upstreams {
+    pub(crate) fn new(config: &config::Moq) -> anyhow::Result<Arc<Self>> {
+        let (known, wanted) = (Mutex::default(), watch::Sender::default());
+        let upstreams = Self { known, wanted };
+        upstreams.change(upstreams.next(config)?);
+        Ok(Arc::new(upstreams))
     }
-    let verifier = config.upstream_trust.verifier().context("moq.upstream_trust")?;
-    let uplink = |upstream: &config::Upstream| Uplink {
-        server: upstream.0.clone(),
-        trust: Trust::Verified(verifier.clone()),
-        prefixes: config.upstream_namespaces.clone(),
-        opens: opens(&upstream.0.path),
-        status: Arc::default(),
-    };
-    let uplinks: Vec<Uplink> = config.upstreams.iter().map(uplink).collect();
-    let names = config::upstream_names(&config.upstreams).into_iter();
-    let statuses = names.zip(uplinks.iter().map(|uplink| uplink.status.clone())).collect();
-    Ok((uplinks, statuses))
+
+    /// Those of a new configuration. What is said of one as before goes on as it is; the token of one that is replaced takes
+    /// over from it (decision 149).
+    pub(crate) fn next(&self, config: &config::Moq) -> anyhow::Result<Known> {
+        let before = self.known().clone();
+        let (trust, prefixes) = (config.upstream_trust.clone(), config.upstream_namespaces.clone());
+        let mut next = Known { trust, prefixes, all: Vec::new() };
+        if config.upstreams.is_empty() {
+            return Ok(next);
+        }
+        let verifier = config.upstream_trust.verifier().context("moq.upstream_trust")?;
+        let as_before = next.trust == before.trust && next.prefixes == before.prefixes;
+        for (name, upstream) in
+            config::upstream_names(&config.upstreams).into_iter().zip(&config.upstreams)
+        {
+            let known = before.all.iter().find(|(known, _)| *known == name).map(|(_, known)| known);
+            let uplink = match known {
+                Some(known) if as_before && known.server == upstream.0 => known.clone(),
+                _ => Arc::new(Uplink {
+                    server: upstream.0.clone(),
+                    trust: Trust::Verified(verifier.clone()),
+                    prefixes: next.prefixes.clone(),
+                    opens: opens(&upstream.0.path),
+                    status: known.map(|known| known.status.clone()).unwrap_or_default(),
+                }),
+            };
+            next.all.push((name, uplink));
+        }
+        Ok(next)
+    }
+
+    pub(crate) fn change(&self, next: Known) {
+        let wanted = next.all.iter().map(|(_, uplink)| uplink.clone()).collect();
+        *self.known() = next;
+        self.wanted.send_replace(wanted);
+    }
+
+    /// For who connects to them.
+    pub(crate) fn wanted(&self) -> watch::Receiver<Vec<Arc<Uplink>>> {
+        self.wanted.subscribe()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How they stand.
+    fn all(&self) -> Vec<(String, Arc<UplinkStatus>)> {
+        let known = self.known();
+        known.all.iter().map(|(name, uplink)| (name.clone(), uplink.status.clone())).collect()
+    }
 }
 
 /// What the token in the path of an address is to open there, as it says itself.
@@ -66,6 +119,7 @@ fn opens(path: &str) -> Option<Namespace> {
 /// A series for each upstream: they stand in the configuration.
 pub(crate) fn upstream_metrics(out: &mut Metrics, upstreams: &Upstreams) {
     type Value = fn(&UplinkStatus) -> u64;
+    let all = upstreams.all();
     let families: [(&str, &str, &str, Value); 7] = [
         ("moq_upstream_connected", "gauge", "Whether an upstream says what it has.", |s| {
             u64::from(s.connected.load(Ordering::Relaxed))
@@ -96,11 +150,11 @@ pub(crate) fn upstream_metrics(out: &mut Metrics, upstreams: &Upstreams) {
         ),
     ];
     for (name, kind, help, value) in families {
-        if upstreams.is_empty() {
+        if all.is_empty() {
             continue;
         }
         out.head(name, kind, help);
-        for (upstream, status) in upstreams {
+        for (upstream, status) in &all {
             out.sample(name, &format!("upstream=\"{upstream}\""), value(status));
         }
     }

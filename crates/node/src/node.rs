@@ -240,7 +240,7 @@ impl Node {
         let (leave, leaving) = watch::channel(false);
         let (elsewhere, mut moq_left) = (io_moq::listen::Elsewhere::default(), None);
         elsewhere.set(config.moq.goaway_uri.clone());
-        let (uplinks, upstreams) = crate::moq::uplinks(&config.moq)?;
+        let upstreams = crate::moq::Upstreams::new(&config.moq)?;
         if let Some(quic) = quic {
             let renew = quic.renewal();
             let past = Past::new(library.clone());
@@ -250,6 +250,7 @@ impl Node {
                 origin: origin.clone(),
                 door: ingest.door(),
                 gate: quic::gate(access.clone(), ingest.attempts.clone()),
+                changes: Some(access.changes().watch()),
                 audience: quic::audience(library.clone()),
                 past: Arc::new(move |path| {
                     let past = past.clone();
@@ -263,7 +264,7 @@ impl Node {
                 elsewhere: elsewhere.clone(),
                 logs: crate::moq::logs(&config.moq)?,
                 node: machine::node_number(),
-                uplinks,
+                uplinks: upstreams.wanted(),
                 counters: moq.clone(),
             };
             let listen = io_moq::listen::run(quic.endpoint, service, until_stop(leaving.clone()));
@@ -290,7 +291,7 @@ impl Node {
                 delivery: ingest.counters.clone(),
                 encoders: encoders.clone(),
                 moq: moq.clone(),
-                upstreams,
+                upstreams: upstreams.clone(),
                 web: counters.clone(),
                 certificate: certificate.clone(),
                 domain: domain.as_ref().map(|domain| domain.status.clone()),
@@ -437,6 +438,7 @@ impl Node {
         }
         let services = services.into();
         let reloadable = Reloadable {
+            upstreams,
             dir,
             certificate,
             quic: greeted,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use access::{Access, Pass, Refusal, TokenError, Visitor};
+use access::{Access, Refusal, TokenError, Visitor};
 use acme::keep::Kept;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use deliver::uid_of;
 use io_moq::limits::CONNECTIONS_MAX;
-use io_moq::listen::{Audience, Barred, Gate, Guests, Place, Why, protocols_of};
+use io_moq::listen::{Audience, Barred, Gate, Guests, Pass, Place, Why, protocols_of};
 use io_moq::transport::{Certificate, Endpoint, fingerprint};
 use proxy::network::Networks;
 use proxy::share::Shares;
@@ -66,9 +66,13 @@ pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
                 now_ms: now_ms(),
             };
             // What the index does not know (any more) is nobody's, whatever is still on the air of it.
-            let known = |pass: Pass| pass.known().map(drop);
+            let lasts = |until: u64| Duration::from_millis(until.saturating_sub(visitor.now_ms));
+            let known = |pass: access::Pass| {
+                let pass = pass.known()?;
+                Ok(Pass { lasts: pass.until_ms.map(lasts) })
+            };
             let refusal = match access.enter(uid, |_| None, visitor).await.and_then(known) {
-                Ok(()) => return Ok(()),
+                Ok(pass) => return Ok(pass),
                 Err(refusal @ Refusal::NeedsToken) => refusal,
                 Err(refusal) => return Err(barred(refusal)),
             };
@@ -90,8 +94,8 @@ pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
                     unread = true;
                     continue;
                 };
-                let refused =
-                    access.media(token, uid, |_| None, visitor).await.and_then(known).err();
+                let said = access.media(token, uid, |_| None, visitor).await.and_then(known);
+                let refused = said.as_ref().err().copied();
                 let is_wrong = refused.as_ref().is_some_and(Refusal::is_wrong_token);
                 match look {
                     Look::OfSession if !is_wrong => guesses.give_look_back(),
@@ -101,7 +105,10 @@ pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
                     }
                     _ => {}
                 }
-                let Some(refused) = refused else { return Ok(()) };
+                let refused = match said {
+                    Ok(pass) => return Ok(pass),
+                    Err(refused) => refused,
+                };
                 if is_wrong {
                     guesses.wrong(token);
                 }
@@ -358,7 +365,7 @@ mod tests {
                 host: None,
                 guesses: Guesses::default(),
             };
-            ask(watching).await.map_err(|barred| barred.why)
+            ask(watching).await.map(drop).map_err(|barred| barred.why)
         };
         for (byte, locked) in [(1, false), (2, true)] {
             let uid = InputUid::from_random([byte; 15]);
@@ -427,7 +434,7 @@ mod tests {
                 host: None,
                 guesses: guesses.clone(),
             };
-            gate(watching).await.map_err(|barred| barred.why)
+            gate(watching).await.map(drop).map_err(|barred| barred.why)
         };
         let ask = async |tokens: &[&str], guesses: &Guesses| ask_from(1, tokens, guesses).await;
         let new = Guesses::default;

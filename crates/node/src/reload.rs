@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::config::{self, Loaded};
 use crate::ingest::{Ingest, Settings};
+use crate::moq;
 use crate::quic;
 use crate::tls::{self, Certificate};
 
@@ -21,6 +22,7 @@ pub(crate) struct Reloadable {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) retention: watch::Sender<config::Retention>,
     pub(crate) elsewhere: io_moq::listen::Elsewhere,
+    pub(crate) upstreams: Arc<moq::Upstreams>,
 }
 
 /// What a running node goes by.
@@ -79,6 +81,7 @@ fn reach(key: &str) -> Option<Reach> {
         | "retention.max_total_gb"
         | "retention.min_free_gb" => Some(Reach::AtOnce),
         "limits.recorder_patience_s" | "log.level" | "moq.goaway_uri" => Some(Reach::AtOnce),
+        "moq.upstreams" | "moq.upstream_trust" | "moq.upstream_namespaces" => Some(Reach::AtOnce),
         "data.dir"
         | "api.token"
         | "http.listen"
@@ -88,9 +91,6 @@ fn reach(key: &str) -> Option<Reach> {
         | "quic.listen"
         | "moq.open_namespaces"
         | "moq.drafts"
-        | "moq.upstreams"
-        | "moq.upstream_trust"
-        | "moq.upstream_namespaces"
         | "moq.qlog_dir"
         | "moq.qlog_peers"
         | "admin.listen" => Some(Reach::Restart),
@@ -123,6 +123,7 @@ impl Reloadable {
         let changed = of(read.clone(), Reach::AtOnce);
         let restart = of(started.differing(new), Reach::Restart);
         let config = &new.config;
+        let upstreams = self.upstreams.next(&config.moq)?;
         // The files may have new contents under their old names: a renewed certificate. One for names is renewed by itself.
         if started.config.tls.domain.is_empty() {
             if let Some(certificate) = &self.certificate {
@@ -136,6 +137,7 @@ impl Reloadable {
         self.ingest.change(Settings::of(config));
         self.retention.send_replace(config.retention);
         self.elsewhere.set(config.moq.goaway_uri.clone());
+        self.upstreams.change(upstreams);
         Ok(Report { changed, restart, read })
     }
 }

@@ -257,6 +257,12 @@ impl Producer {
         Consumer { shared: self.shared.clone() }
     }
 
+    /// It comes over other nodes from now on, of the same publisher: the epoch stays.
+    pub fn reroute(&self, route: Route) {
+        let mut state = lock(&self.shared.state);
+        state.route = Route { epoch: state.route.epoch, ..route };
+    }
+
     /// Whether another publisher has replaced this one, or the broadcast is over.
     pub fn closed(&self) -> Option<Close> {
         let state = lock(&self.shared.state);

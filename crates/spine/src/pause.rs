@@ -40,6 +40,11 @@ impl Consumer {
         Interest(self.shared.clone())
     }
 
+    /// Whether somebody reads it, or is about to.
+    pub fn is_read(&self) -> bool {
+        self.shared.is_read()
+    }
+
     /// Ready when what is newest is known here: nobody who brings it is paused, or it is over.
     pub fn poll_current(&self, waiting: &mut Waiting, cx: &Context<'_>) -> Poll<()> {
         let mut state = lock(&self.shared.state);

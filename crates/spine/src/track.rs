@@ -355,6 +355,10 @@ impl Shared {
         });
     }
 
+    pub(crate) fn is_read(&self) -> bool {
+        lock(&self.state).readers > 0
+    }
+
     /// Bytes of payload that eviction could free.
     pub(crate) fn evictable_bytes(&self) -> usize {
         let state = lock(&self.state);

@@ -11,12 +11,13 @@ use moqt::{
 use spine::TrackInfo;
 use testkit::Shape;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::duties::{VIDEO, code, group};
 use super::live::ms;
-use super::rig::{Client, Rig, namespace, soon, track, use_value, with_token};
-use crate::limits::{GATE_AGAIN, GATE_NAMES_OPEN, GATE_UNKNOWN_MAX};
+use super::rig::{Client, Rig, Set, namespace, soon, track, use_value, with_token};
+use crate::limits::{GATE_AGAIN, GATE_NAMES_OPEN, GATE_SELDOM, GATE_UNKNOWN_MAX};
 use crate::link::Told;
 use crate::listen::Why;
 use crate::transport::{Congestion, Network};
@@ -309,4 +310,31 @@ async fn d01_what_nobody_can_say_for_a_moment_ends_nothing() {
     let from = Instant::now();
     assert_eq!(end(&mut begun.told).await, End::Done(DoneCode::ExcessiveLoad));
     assert!(from.elapsed() >= GATE_AGAIN * GATE_UNKNOWN_MAX);
+}
+
+/// Where it is said that something has changed, a right is looked at then, when its time is over, and seldom else.
+#[tokio::test(start_paused = true)]
+async fn d01_d19_a_right_is_looked_at_when_it_may_have_ended() {
+    for lasts in [None, Some(Duration::from_secs(2))] {
+        let (network, changes) = (Network::new(7), watch::Sender::new(()));
+        let set = Set { changes: Some(changes.subscribe()), lasts, ..Set::default() };
+        let rig = Rig::set(&network, Congestion::Ours, set);
+        let broadcast = rig.broadcast(&["default", "secret"]);
+        let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        let mut begun = begin(&rig, &network, What::Subscribe).await;
+        let (before, minute) = (rig.looks.load(Ordering::Relaxed), Duration::from_secs(60));
+        tokio::time::sleep(minute).await;
+        let looks = rig.looks.load(Ordering::Relaxed) - before;
+        let most = minute.as_millis() / lasts.unwrap_or(GATE_SELDOM).as_millis() + 1;
+        assert!(looks as u128 <= most, "{lasts:?}: {looks}");
+        rig.revoked.store(true, Ordering::Relaxed);
+        let from = Instant::now();
+        // Nobody says that time has gone by.
+        if lasts.is_none() {
+            changes.send_replace(());
+        }
+        assert_eq!(end(&mut begun.told).await, End::Done(DoneCode::Unauthorized));
+        let waited = from.elapsed();
+        assert!(waited <= lasts.unwrap_or_default() + ms(500), "{lasts:?}: {waited:?}");
+    }
 }

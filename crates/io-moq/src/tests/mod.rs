@@ -18,6 +18,7 @@ mod leaving;
 mod links;
 mod live;
 mod malformed;
+mod moves;
 mod offers;
 mod past;
 mod pauses;

@@ -28,7 +28,9 @@ use crate::client::Server;
 use crate::clock;
 use crate::limits::{AHEAD_BYTES_ALL_MAX, CONNECTIONS_MAX, HALF_OPEN_UNPROVED_MAX};
 use crate::link::{DataStream, Driver, Link, Told};
-use crate::listen::{self, Barred, Counters, Elsewhere, Place, Service, Watching, Why, protocols};
+use crate::listen::{
+    self, Barred, Counters, Elsewhere, Pass, Place, Service, Watching, Why, protocols,
+};
 use crate::qlog::{Log, Logs};
 use crate::take::{Taken, take};
 use crate::traffic::Traffic;
@@ -80,6 +82,8 @@ pub(super) struct Rig {
     pub(super) watching: Arc<AtomicUsize>,
     /// Where peers are sent when it stops.
     pub(super) elsewhere: Elsewhere,
+    /// Whom it pulls from.
+    pub(super) uplinks: watch::Sender<Vec<Arc<Uplink>>>,
     /// Who wants to publish has no answer while this is not set.
     pub(super) answers: watch::Sender<bool>,
     /// Nobody says whether `SLOW` is good while this is not set.
@@ -112,6 +116,9 @@ pub(super) struct Set {
     pub(super) node: Option<Node>,
     /// What it pulls from.
     pub(super) uplinks: Vec<Uplink>,
+    /// What says that a right may have ended, and how long they last.
+    pub(super) changes: Option<watch::Receiver<()>>,
+    pub(super) lasts: Option<Duration>,
 }
 
 impl Default for Set {
@@ -125,6 +132,8 @@ impl Default for Set {
             ahead: AHEAD_BYTES_ALL_MAX,
             node: None,
             uplinks: Vec::new(),
+            changes: None,
+            lasts: None,
         }
     }
 }
@@ -191,7 +200,8 @@ impl Rig {
 
     fn serve(endpoint: Endpoint, hash: [u8; 32], set: Set) -> Self {
         let Set { limits, half_open_unproved, logs, connections, proxies, ahead, .. } = set;
-        let (node, uplinks) = (set.node, set.uplinks);
+        let uplinks = watch::Sender::new(set.uplinks.into_iter().map(Arc::new).collect());
+        let (node, lasts) = (set.node, set.lasts);
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
         let guests = Origin::new(spine::Limits::default());
@@ -217,10 +227,11 @@ impl Rig {
                         if is_slow {
                             let _ = said.wait_for(|said| *said).await;
                         }
-                        gate(&watching, gone)
+                        gate(&watching, gone).map(|()| Pass { lasts })
                     })
                 })
             },
+            changes: set.changes,
             audience: {
                 let watching = watching.clone();
                 Arc::new(move |_| Box::new(Counted::new(&watching)))
@@ -243,7 +254,7 @@ impl Rig {
             elsewhere: elsewhere.clone(),
             logs,
             node,
-            uplinks,
+            uplinks: uplinks.subscribe(),
             counters: counters.clone(),
         };
         let until = async move {
@@ -262,6 +273,7 @@ impl Rig {
             looks,
             watching,
             elsewhere,
+            uplinks,
             answers,
             says,
             counters,

@@ -23,7 +23,7 @@ use crate::limits::{
 };
 use crate::listen::protocols;
 use crate::publish::ask_over;
-use crate::transport::{Congestion, Endpoint, Network, Trust};
+use crate::transport::{Certificate, Congestion, Endpoint, Network, Trust};
 use crate::uplink::{Pull, Uplink, UplinkStatus};
 
 const HERE: u64 = 5;
@@ -33,22 +33,38 @@ const THERE: u64 = 7;
 const NEWEST: u64 = 9_999;
 
 /// A server that does whatever a test wants.
-struct Upstream {
+pub(super) struct Upstream {
     endpoint: Endpoint,
+    certificate: Certificate,
     hash: [u8; 32],
-    status: Arc<UplinkStatus>,
+    pub(super) status: Arc<UplinkStatus>,
     /// What the token in its address is to open.
     opens: Option<Namespace>,
 }
 
 impl Upstream {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (certificate, hash) = certificate(0);
-        let endpoint = Endpoint::server(([127, 0, 0, 1], 0).into(), certificate, &protocols());
-        Self { endpoint: endpoint.unwrap(), hash, status: Arc::default(), opens: None }
+        Self::with(certificate, hash)
     }
 
-    fn uplink(&self) -> Uplink {
+    fn with(certificate: Certificate, hash: [u8; 32]) -> Self {
+        let shown = copy(&certificate);
+        let endpoint = Endpoint::server(([127, 0, 0, 1], 0).into(), shown, &protocols());
+        let (endpoint, status, opens) = (endpoint.unwrap(), Arc::default(), None);
+        Self { endpoint, certificate, hash, status, opens }
+    }
+
+    /// Another one, with the same certificate.
+    pub(super) fn beside(&self) -> Self {
+        Self::with(copy(&self.certificate), self.hash)
+    }
+
+    pub(super) fn uri(&self) -> String {
+        format!("moqt://{}/", self.endpoint.local_address().unwrap())
+    }
+
+    pub(super) fn uplink(&self) -> Uplink {
         let (host, port) = ("127.0.0.1".to_owned(), self.endpoint.local_address().unwrap().port());
         Uplink {
             server: Server { host, port, path: "/".to_owned(), draft: None },
@@ -60,7 +76,7 @@ impl Upstream {
     }
 
     /// Who comes, and what he wants to be told of.
-    async fn accept(&self) -> Told {
+    pub(super) async fn accept(&self) -> Told {
         let incoming = soon("somebody", self.endpoint.accept()).await.unwrap();
         let connection = incoming.accept().await.unwrap();
         let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn)).unwrap();
@@ -75,24 +91,24 @@ impl Upstream {
 }
 
 /// Who is told of namespaces.
-struct Told {
-    peer: Client,
+pub(super) struct Told {
+    pub(super) peer: Client,
     id: RequestId,
 }
 
 impl Told {
-    fn tell(&self, fields: &[&str]) {
+    pub(super) fn tell(&self, fields: &[&str]) {
         let route = moqt::Route::new(vec![Node::new(THERE).unwrap()]).unwrap();
         let namespace = namespace(fields);
         self.peer.command(Command::Namespace { id: self.id, namespace, route });
     }
 
-    fn withdraw(&self, fields: &[&str]) {
+    pub(super) fn withdraw(&self, fields: &[&str]) {
         self.peer.command(Command::NamespaceDone { id: self.id, namespace: namespace(fields) });
     }
 
     /// The next track that it is asked for.
-    async fn subscribe(&mut self) -> (RequestId, String, Parameters) {
+    pub(super) async fn subscribe(&mut self) -> (RequestId, String, Parameters) {
         loop {
             if let (id, Request::Subscribe { track, parameters }) = self.peer.asked().await {
                 let name = String::from_utf8(track.name().to_vec()).unwrap();
@@ -102,11 +118,15 @@ impl Told {
     }
 }
 
-fn path(fields: &[&str]) -> Path {
+fn copy(certificate: &Certificate) -> Certificate {
+    Certificate { chain: certificate.chain.clone(), key: certificate.key.clone_key() }
+}
+
+pub(super) fn path(fields: &[&str]) -> Path {
     Path::new(fields.iter().map(ToString::to_string)).unwrap()
 }
 
-async fn edge(upstreams: &[&Upstream]) -> Rig {
+pub(super) async fn edge(upstreams: &[&Upstream]) -> Rig {
     let uplinks = upstreams.iter().map(|upstream| upstream.uplink()).collect();
     Rig::configured(Set { node: Node::new(HERE), uplinks, ..Set::default() })
 }
@@ -495,10 +515,10 @@ async fn a_token_that_an_upstream_does_not_take_is_noticed() {
         (None, false),
     ] {
         let there = Upstream { opens: Some(namespace(&["default", "locked"])), ..Upstream::new() };
-        // As it was said of the token before.
-        there.status.token_refused.store(!refused, Ordering::Relaxed);
         let _rig = edge(&[&there]).await;
         let mut told = there.accept().await;
+        // As it was said of the token before.
+        there.status.token_refused.store(!refused, Ordering::Relaxed);
         let (id, request) = told.peer.asked().await;
         let Request::TrackStatus { track: asked, .. } = request else { panic!("{request:?}") };
         assert_eq!(asked, track(&["default", "locked"], "catalog"));

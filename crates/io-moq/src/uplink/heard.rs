@@ -1,6 +1,7 @@
 //! What an upstream tells of, and who carries it.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,17 +9,19 @@ use std::time::Instant;
 
 use moqt::session::Event;
 use moqt::{Answer, Namespace, Node, Secret};
+use spine::broadcast::Producer;
 use spine::{NodeId, Path};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::Uplink;
 use super::again::Ended;
-use super::status::{OneMore, Pull};
+use super::status::{ConnectedGuard, OneMore, Pull};
 use crate::client::Denial;
+use crate::handover::{Carried, Stage};
 use crate::limits::{
-    UPLINK_BEYOND_MAX, UPLINK_CHANGES_BURST, UPLINK_CHANGES_PER_S, UPLINK_HOP, UPLINK_LOOK,
-    UPLINK_NAMESPACES_MAX, UPLINK_SETTLE,
+    UPLINK_BEYOND_MAX, UPLINK_CHANGES_BURST, UPLINK_CHANGES_PER_S, UPLINK_HOP, UPLINK_LAST_MAX,
+    UPLINK_LOOK, UPLINK_NAMESPACES_MAX, UPLINK_SETTLE,
 };
 use crate::link::Link;
 use crate::listen::{Guesses, Watching, Why};
@@ -56,12 +59,17 @@ pub(super) struct Heard<'a> {
     pub(super) link: Arc<Link>,
     pub(super) stranger: NodeId,
     pub(super) pull: Pull,
+    pub(super) connected: ConnectedGuard,
+    /// Set when it asks us to leave.
+    pub(super) going: watch::Sender<bool>,
+    /// Held by who carries something, and by this until it is going.
+    pub(super) carries: Option<mpsc::Sender<Infallible>>,
     /// Places among those that are carried, of all upstreams.
     pub(super) places: Arc<Semaphore>,
     pub(super) pace: Pace,
     /// When it began to tell.
     pub(super) since: Option<Instant>,
-    /// What it has; carried until this is dropped.
+    /// What it has; carried until that is said to be over, or dropped.
     pub(super) here: BTreeMap<Namespace, (OneMore, oneshot::Sender<()>)>,
     /// What it has besides, which waits for others to go.
     pub(super) beyond: BTreeMap<Namespace, (OneMore, spine::Route)>,
@@ -71,7 +79,6 @@ pub(super) struct Heard<'a> {
 
 impl Heard<'_> {
     pub(super) fn news(&mut self, news: Option<Event>) -> Result<(), Ended> {
-        let status = &self.uplink.status;
         match news {
             Some(Event::Answered { answer: Answer::Error(error), .. }) => {
                 return Err(Ended::Refused(Denial::Answered(error)));
@@ -83,8 +90,7 @@ impl Heard<'_> {
             }
             Some(Event::Answered { .. }) => {
                 self.since.get_or_insert_with(clock::now);
-                if !status.connected.swap(true, Ordering::Relaxed) {
-                    status.connections.fetch_add(1, Ordering::Relaxed);
+                if self.connected.tells() {
                     let upstream = self.uplink.server.authority();
                     let routes = self.link.with(|session| session.peer_node()).is_some();
                     let draft = self.link.version.draft();
@@ -101,7 +107,17 @@ impl Heard<'_> {
         Ok(())
     }
 
+    /// It asks us to leave (draft-18 §10.4): what is carried goes on until somebody else brings it, and nothing is begun.
+    pub(super) fn leave(&mut self) {
+        self.carries = None;
+        self.beyond.clear();
+        self.going.send_replace(true);
+    }
+
     fn begin(&mut self, namespace: Namespace, route: &moqt::Route) {
+        if self.carries.is_none() {
+            return;
+        }
         let Some(route) = route_here(route, self.relay.node, self.stranger) else { return };
         if carried_as(&namespace).is_none() {
             return;
@@ -118,7 +134,10 @@ impl Heard<'_> {
 
     fn end(&mut self, namespace: &Namespace) {
         self.beyond.remove(namespace);
-        self.here.remove(namespace);
+        if let Some((_, withdraw)) = self.here.remove(namespace) {
+            // Without effect, if it is over.
+            let _ = withdraw.send(());
+        }
         while self.here.len() < UPLINK_NAMESPACES_MAX
             && let Some((namespace, waiting)) = self.beyond.pop_first()
         {
@@ -127,8 +146,10 @@ impl Heard<'_> {
     }
 
     fn carry(&mut self, namespace: Namespace, (told, route): (OneMore, spine::Route)) {
-        let Some(path) = carried_as(&namespace) else { return };
-        let (carried, over) = oneshot::channel::<()>();
+        let (Some(path), Some(carries)) = (carried_as(&namespace), self.carries.clone()) else {
+            return;
+        };
+        let (withdraw, withdrawn) = oneshot::channel::<()>();
         let carrier = Carrier {
             upstream: self.uplink.server.authority(),
             full: self.full.clone(),
@@ -138,16 +159,29 @@ impl Heard<'_> {
             namespace: namespace.clone(),
             path,
             route,
-            pull: self.pull.of_another(),
+            pull: self.pull.clone(),
         };
-        self.here.insert(namespace, (told, carried));
+        self.here.insert(namespace, (told, withdraw));
+        let going = self.going.subscribe();
         self.link.run(async move {
-            tokio::select! {
-                _ = over => {}
-                () = carrier.run() => {}
-            }
+            let _carries = carries;
+            carrier.run(going, withdrawn).await;
         });
     }
+}
+
+/// Gives up its place when it is dropped, unless that is another's by then.
+struct LeavesPlace<'a>(&'a Carried);
+
+impl Drop for LeavesPlace<'_> {
+    fn drop(&mut self) {
+        drop(self.0.give_place());
+    }
+}
+
+/// Until the upstream asks us to leave.
+pub(super) async fn asks_to_leave(going: &mut watch::Receiver<bool>) {
+    let _ = going.wait_for(|going| *going).await;
 }
 
 /// What a namespace is here; none, if it is not taken.
@@ -207,34 +241,91 @@ struct Carrier {
 }
 
 impl Carrier {
-    /// Whenever nobody else does.
-    async fn run(self) {
-        let hops = u32::try_from(self.route.hops.len()).unwrap_or(u32::MAX);
-        if hops > 0 {
-            sleep(UPLINK_HOP.saturating_mul(hops)).await;
-        }
-        loop {
-            if self.free().await {
-                // What is gone at one upstream goes at others in a moment: only what stays is taken.
-                sleep(UPLINK_SETTLE).await;
-                continue;
-            }
-            let Some(place) = self.place().await else { return };
-            if !self.is_nobodys().await {
-                drop(place);
-                sleep(UPLINK_LOOK).await;
-                continue;
-            }
-            let (open, origin) = (&self.relay.open, &self.relay.origin);
-            let Ok(broadcast) = open.relayed(origin, &self.path, self.route.clone()) else {
-                drop(place);
-                sleep(UPLINK_LOOK).await;
-                continue;
+    /// Whenever nobody else does, until it is `withdrawn`: then to the end of what is under way. Or until the upstream is `going`:
+    /// then for as long as nobody else brings all of it.
+    async fn run(self, mut going: watch::Receiver<bool>, mut withdrawn: oneshot::Receiver<()>) {
+        let mut goes = false;
+        while !goes {
+            let began = tokio::select! {
+                began = self.begin() => began,
+                () = asks_to_leave(&mut going) => return,
+                _ = &mut withdrawn => return,
             };
-            let _carried = OneMore::new(&self.pull.status, |status| &status.carried);
+            let Some((broadcast, pull)) = began else { return };
+            let _carried = OneMore::new(&pull.status, |status| &status.carried);
             let (tell, offers) = mpsc::unbounded_channel();
             let _ = tell.send(Offer::Told);
-            open::serve(self.publisher(offers), self.path.clone(), broadcast).await;
+            let carried = pull.carried.clone();
+            let _place = LeavesPlace(&carried);
+            let publisher = self.publisher(offers, pull);
+            let mut serving = std::pin::pin!(open::serve(publisher, self.path.clone(), broadcast));
+            loop {
+                tokio::select! {
+                    () = &mut serving => break,
+                    () = asks_to_leave(&mut going), if !goes => {
+                        goes = true;
+                        self.relay.open.goes(&carried);
+                    }
+                    withdrawn = &mut withdrawn => {
+                        if withdrawn.is_err() {
+                            return;
+                        }
+                        carried.become_(Stage::Withdrawn);
+                        if carried.stage() == Stage::TakenOver {
+                            return serving.await;
+                        }
+                        let _ = timeout(UPLINK_LAST_MAX, serving).await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The broadcast, once this one may bring it. None: the node stops.
+    async fn begin(&self) -> Option<(Arc<Producer>, Pull)> {
+        let (open, origin) = (&self.relay.open, &self.relay.origin);
+        let mut announcements = origin.announcements(self.path.clone());
+        let mut going = open.going();
+        let hops = u32::try_from(self.route.hops.len()).unwrap_or(u32::MAX);
+        let (mut waits, mut was) = (UPLINK_HOP.saturating_mul(hops), false);
+        loop {
+            let pull = self.pull.of_another();
+            if let Some((broadcast, before)) = open.take_over(&self.path, &pull.carried) {
+                broadcast.reroute(self.route.clone());
+                pull.carried.keep_place(before.give_place());
+                return Some((broadcast, Pull { before: Some(Arc::downgrade(&before)), ..pull }));
+            }
+            if origin.get(&self.path).is_some() {
+                was = true;
+                // What nobody was told of, nobody is told the end of.
+                let changed = async {
+                    tokio::select! {
+                        _ = poll_fn(|cx| announcements.poll(cx)) => {}
+                        Ok(()) = going.changed() => {}
+                    }
+                };
+                let _ = timeout(UPLINK_LOOK, changed).await;
+                continue;
+            }
+            if std::mem::take(&mut was) {
+                // What is gone at one upstream goes at others in a moment: only what stays is taken.
+                waits = waits.max(UPLINK_SETTLE);
+            }
+            if !waits.is_zero() {
+                sleep(std::mem::take(&mut waits)).await;
+                continue;
+            }
+            let place = self.place().await?;
+            if self.is_nobodys().await
+                && let Ok(broadcast) =
+                    open.relayed(origin, &self.path, self.route.clone(), &pull.carried)
+            {
+                pull.carried.keep_place(Some(place));
+                return Some((broadcast, pull));
+            }
+            drop(place);
+            sleep(UPLINK_LOOK).await;
         }
     }
 
@@ -245,18 +336,6 @@ impl Carrier {
         }
         full(&self.full, &self.upstream);
         self.places.clone().acquire_owned().await.ok()
-    }
-
-    /// Until there is no broadcast of this name; whether there was one.
-    async fn free(&self) -> bool {
-        let (origin, mut was) = (&self.relay.origin, false);
-        let mut announcements = origin.announcements(self.path.clone());
-        while origin.get(&self.path).is_some() {
-            was = true;
-            // What nobody was told of, nobody is told the end of.
-            let _ = timeout(UPLINK_LOOK, poll_fn(|cx| announcements.poll(cx))).await;
-        }
-        was
     }
 
     /// Whether no live input and no recording of this node has the name.
@@ -276,7 +355,7 @@ impl Carrier {
         answer.is_err_and(|barred| barred.why == Why::Nothing)
     }
 
-    fn publisher(&self, offers: mpsc::UnboundedReceiver<Offer>) -> Publisher {
+    fn publisher(&self, offers: mpsc::UnboundedReceiver<Offer>, pull: Pull) -> Publisher {
         let (relay, link) = (self.relay.clone(), self.link.clone());
         let kept = (&Seats::default(), &Own::default());
         Publisher {
@@ -289,7 +368,7 @@ impl Carrier {
             offers,
             goodbye: Arc::default(),
             relayed: true,
-            uplink: Some(self.pull.clone()),
+            uplink: Some(pull),
         }
     }
 }

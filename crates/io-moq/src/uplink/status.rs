@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
 
+use crate::handover::{Carried, Hands};
 use crate::limits::{UPLINK_ASKS_EACH, UPLINK_ASKS_MAX, UPLINK_FETCHES_MAX};
 use crate::link::Link;
+use crate::names::{name_of, path_of};
 
 /// How an upstream stands.
 #[derive(Default)]
@@ -23,19 +25,29 @@ pub struct UplinkStatus {
     pub carried: AtomicUsize,
     /// Subscriptions of ours there.
     pub subscriptions: AtomicUsize,
-    /// Bytes of connections that are over, and the one that is there.
-    received: Mutex<(u64, Weak<Link>)>,
+    links: Mutex<Links>,
+}
+
+/// Connections: one, and those that have been asked to leave.
+#[derive(Default)]
+struct Links {
+    /// Bytes of those that are over.
+    received: u64,
+    there: Vec<Weak<Link>>,
+    /// How many of them tell us what they have.
+    telling: usize,
 }
 
 impl UplinkStatus {
-    fn received(&self) -> MutexGuard<'_, (u64, Weak<Link>)> {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that have come from it, all of its datagrams.
     pub fn received_bytes(&self) -> u64 {
-        let (before, link) = &*self.received();
-        before + link.upgrade().map_or(0, |link| link.connection.numbers().bytes_received)
+        let links = self.links();
+        let there = links.there.iter().filter_map(Weak::upgrade);
+        links.received + there.map(|link| link.connection.numbers().bytes_received).sum::<u64>()
     }
 }
 
@@ -70,6 +82,10 @@ pub(crate) struct Pull {
     pub(crate) asks: Arc<Semaphore>,
     /// And for FETCHes, until all of the answer is here.
     pub(crate) fetches: Arc<Semaphore>,
+    /// The broadcast that it is pulled for.
+    pub(crate) carried: Arc<Carried>,
+    /// By whom that was brought before, who is left once all of it comes here.
+    pub(crate) before: Option<Weak<Carried>>,
 }
 
 impl Pull {
@@ -80,30 +96,55 @@ impl Pull {
             asks_each: places(UPLINK_ASKS_EACH),
             asks: places(UPLINK_ASKS_MAX),
             fetches: places(UPLINK_FETCHES_MAX),
+            carried: Arc::default(),
+            before: None,
         }
     }
 
     /// For one more broadcast.
     pub(super) fn of_another(&self) -> Self {
-        Self { asks_each: Arc::new(Semaphore::new(UPLINK_ASKS_EACH)), ..self.clone() }
+        let asks_each = Arc::new(Semaphore::new(UPLINK_ASKS_EACH));
+        Self { asks_each, carried: Arc::default(), before: None, ..self.clone() }
+    }
+
+    /// A track of it that is asked for now.
+    pub(crate) fn hands(&self, track: &moqt::TrackName) -> Option<Hands> {
+        let key = (path_of(track.namespace())?, name_of(track)?);
+        Some(Hands { key, carried: self.carried.clone(), before: self.before.clone() })
     }
 }
 
-/// The connection is there, until this is dropped.
-pub(super) struct ConnectedGuard(Arc<UplinkStatus>, Arc<Link>);
+/// A connection is there, until this is dropped.
+pub(super) struct ConnectedGuard {
+    status: Arc<UplinkStatus>,
+    link: Arc<Link>,
+    tells: bool,
+}
 
 impl ConnectedGuard {
     pub(super) fn new(status: &Arc<UplinkStatus>, link: &Arc<Link>) -> Self {
-        status.received().1 = Arc::downgrade(link);
-        Self(status.clone(), link.clone())
+        status.links().there.push(Arc::downgrade(link));
+        Self { status: status.clone(), link: link.clone(), tells: false }
+    }
+
+    /// It tells us what it has. Whether that is new.
+    pub(super) fn tells(&mut self) -> bool {
+        if std::mem::replace(&mut self.tells, true) {
+            return false;
+        }
+        self.status.links().telling += 1;
+        self.status.connected.store(true, Ordering::Relaxed);
+        self.status.connections.fetch_add(1, Ordering::Relaxed);
+        true
     }
 }
 
 impl Drop for ConnectedGuard {
     fn drop(&mut self) {
-        self.0.connected.store(false, Ordering::Relaxed);
-        let (before, link) = &mut *self.0.received();
-        *before += self.1.connection.numbers().bytes_received;
-        *link = Weak::new();
+        let mut links = self.status.links();
+        links.telling -= usize::from(self.tells);
+        self.status.connected.store(links.telling > 0, Ordering::Relaxed);
+        links.received += self.link.connection.numbers().bytes_received;
+        links.there.retain(|link| !std::ptr::eq(link.as_ptr(), Arc::as_ptr(&self.link)));
     }
 }

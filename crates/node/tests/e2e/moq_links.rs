@@ -87,6 +87,38 @@ fn what_is_published_at_one_node_is_watched_at_another_packet_by_packet() {
     assert_eq!(edge.get(&format!("/{}/manifest/video.m3u8", input.uid)).status, 404);
 }
 
+/// The node between two is stopped while somebody watches, and sends who pulls from it to the other (draft-18 §10.4): each packet has
+/// come, for the same subscriptions.
+#[test]
+fn draft18_s10_4_d18_nobody_who_watches_notices_that_a_node_on_the_way_is_stopped() {
+    let origin = Server::start(AIRWAVE, &[]);
+    let there = quic(&origin);
+    let (urls, on) = (upstreams(&[url(&there)]), format!("moq.goaway_uri=moqt://{there}"));
+    let mut between = Server::start(AIRWAVE, &[&urls, ANYBODY, &on]);
+    let (edge, way) = (edge_of(&[&between]), quic(&between));
+    wait_says(&edge, "connected", &way, 1);
+    let input = origin.input();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seen.mp4");
+    let viewer = record(&edge, &input, &file, &[]);
+    let clip = Clip::make(&ClipSpec::plain("moved", 24));
+    let mut encoder = clip.publish(&input.rtmp, 1);
+    origin.wait_live(&input);
+    let seen = || edge.metric("moq_objects_total");
+    wait_until("something to be watched", 60, || (seen() > 30).then_some(()));
+    assert_eq!((says(&edge, "subscriptions", &way), says(&edge, "broadcasts", &way)), (3, 1));
+    between.child().terminate();
+    wait_says(&edge, "connections_total", &way, 2);
+    // It has nobody left who watches: it need not wait.
+    between.child().wait(8);
+    let before = seen();
+    wait_until("more to be watched", 60, || (seen() > before + 30).then_some(()));
+    assert_eq!((says(&edge, "subscriptions", &way), says(&edge, "broadcasts", &way)), (3, 1));
+    assert!(encoder.wait(60).success(), "{}", encoder.output());
+    check_whole(viewer, &file, &clip);
+    assert_eq!(edge.metric("moq_subscriptions_total"), 3, "nobody had to subscribe again");
+}
+
 #[test]
 fn ten_who_watch_at_a_node_cost_one_subscription_at_the_other() {
     let origin = Server::start(AIRWAVE, &[]);
@@ -274,6 +306,61 @@ fn a_node_pulls_what_it_may_and_says_why_it_can_not() {
         assert_eq!(says(&edge, "connected", at), 0);
         assert_eq!(edge.admin("/readyz").status, 200, "what is published here is watched here");
     }
+}
+
+/// Flips `moq.upstreams`: what is said of them follows a reload, also a token, and who watches does not notice.
+#[test]
+fn upstreams_and_their_tokens_follow_a_reload() {
+    let origins = [Server::start(AIRWAVE, &[]), Server::start(AIRWAVE, &[])];
+    let [one, two] = origins.each_ref().map(quic);
+    let (input, _, _locked) = crate::access::locked(&origins[0]);
+    let token = crate::access::token(&origins[0], &input.uid, &json!({}));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("airwave.toml");
+    let say = |urls: &[String]| {
+        let text = format!("[moq]\nupstream_trust = \"anybody\"\nupstreams = {}\n", json!(urls));
+        std::fs::write(&file, text).unwrap();
+    };
+    say(&[]);
+    let arguments = ["--config", file.to_str().unwrap()];
+    let mut edge = Server::start_with(AIRWAVE, &folder.path().join("data"), &[], &arguments);
+    let change = |edge: &mut Server, urls: &[String]| {
+        let before = edge.child().output().len();
+        say(urls);
+        edge.child().signal("HUP");
+        let reloaded = || edge.child().output()[before..].contains("reloaded").then_some(());
+        wait_until("the reload", 20, reloaded);
+    };
+    // One that comes, at first without a token.
+    change(&mut edge, &[url(&one)]);
+    wait_says(&edge, "connected", &one, 1);
+    assert_eq!(says(&edge, "namespaces", &one), 0, "it needs a token");
+    let shown = |token: &str| format!("moqt://{one}/?jwt={token}");
+    change(&mut edge, &[shown(&token)]);
+    wait_says(&edge, "broadcasts", &one, 1);
+    let viewer = watch(&address(&edge, "", &input.uid), &["--insecure", "--json"]);
+    let frames = || -> u64 {
+        let output = viewer.output();
+        let second = output.lines().last().and_then(|l| serde_json::from_str(l).ok());
+        second.and_then(|s: serde_json::Value| s["tracks"][0]["frames"].as_u64()).unwrap_or(0)
+    };
+    wait_until("something to be watched", 60, || (frames() > 0).then_some(()));
+    // Another token, and another upstream beside.
+    let next = crate::access::token(&origins[0], &input.uid, &json!({ "downloadable": true }));
+    assert_ne!(token, next);
+    change(&mut edge, &[shown(&next), url(&two)]);
+    wait_says(&edge, "connections_total", &one, 3);
+    wait_says(&edge, "connected", &two, 1);
+    let before = frames();
+    wait_until("it to go on", 60, || (frames() > before + 60).then_some(()));
+    assert_eq!(edge.metric("moq_subscriptions_total"), 3, "nobody had to subscribe again");
+    // None of it any more.
+    change(&mut edge, &[url(&two)]);
+    let (code, output) = outcome(viewer);
+    assert_eq!(code, 0, "its broadcast has ended: {output}");
+    let log = edge.child().output();
+    assert!(!log.contains("need a restart") && !log.contains(&next), "{log}");
+    assert_eq!(says(&edge, "connections_total", &two), 1);
 }
 
 /// Who publishes here has the name, whatever an upstream has under it.
