@@ -2,7 +2,8 @@
 
 use crate::moqt::{Draft, Step};
 
-pub(crate) const DRAFT: Draft = Draft { number: 16, control: CONTROL, data: DATA, session: SESSION };
+pub(crate) const DRAFT: Draft =
+    Draft { number: 16, control: CONTROL, data: DATA, session: SESSION };
 
 const CONTROL: &[(&str, u8, &str)] = &[
     (
@@ -43,7 +44,11 @@ const DATA: &[(&str, u8, &str)] = &[
     ("subgroup-first", 2, "00 12 0107 80 05 0361 6263 02 00 00"),
     ("subgroup-given", 2, "07 1d 0107 4044 40 00 0b3c010b 0402 053e01 0161 00 00 0000"),
     ("fetch", 2, "02 0502 1c412c 0080 026162 01 026364 0d412d00 026566 410c 412e0400"),
-    ("fetch-descending", 1, "04 0502 1f 09 0705 20 0161 2a 00 02 0207 0162 408c 070900 5c0600 0040 0163"),
+    (
+        "fetch-descending",
+        1,
+        "04 0502 1f 09 0705 20 0161 2a 00 02 0207 0162 408c 070900 5c0600 0040 0163",
+    ),
     ("datagram", 0, "00 0c 01412c 61626364"),
     ("datagram-status", 0, "00 28 01412c 0503"),
     ("datagram-properties", 0, "00 03 0105 07 40 0410 44d2 3e 6162"),

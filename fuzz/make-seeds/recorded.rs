@@ -119,8 +119,13 @@ fn streams(seeds: &Seeds, name: &str, capture: &Capture) -> Result<()> {
             seeds.add("media_codecs", &format!("{name}-record"), first, &track.header)?;
         }
         if let Some(config) = config(which, &track) {
-            let start =
-                GroupStart { config, wall_clock_ms: 1_763_812_800_123, discontinuity: true };
+            let start = GroupStart {
+                config,
+                wall_clock_ms: 1_763_812_800_123,
+                discontinuity: true,
+                bitrate: Some(2_000_000),
+                language: Some("en".to_owned()),
+            };
             let first = FrameProperties { present: 0, picture: None, start: Some(&start) }.encode();
             seeds.add("stored", &format!("{name}-group"), 0, &[&[0], &*first].concat())?;
         }

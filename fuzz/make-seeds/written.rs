@@ -63,7 +63,8 @@ fn tokens(seeds: &Seeds) -> Result<()> {
 
 /// What load balancers and proxies say.
 fn proxies(seeds: &Seeds) -> Result<()> {
-    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x01\x0a\0\0\x01\xdd\xd5\x01\xbb\x04\0\x01\0";
+    let v2 =
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x01\x0a\0\0\x01\xdd\xd5\x01\xbb\x04\0\x01\0";
     for (name, data) in [
         ("line-4", &b"PROXY TCP4 192.0.2.1 10.0.0.1 56789 443\r\n"[..]),
         ("line-6", b"PROXY TCP6 2001:db8::1 ::1 56789 443\r\n"),
@@ -127,6 +128,7 @@ fn a_record() -> SegmentRecord {
         independent,
         last: false,
         target_known: true,
+        key_bytes: Some(1_000).filter(|_| independent),
     };
     let video = TrackRecord {
         name: "video.cmaf".into(),
@@ -199,6 +201,7 @@ fn parts(seeds: &Seeds) -> Result<()> {
                 last: at == 2,
                 target_ms: 334,
                 target_duration: (number > 0).then_some(2),
+                key_bytes: Some(1_000).filter(|_| at == 0),
             };
             let start = segment.start + number * 90_000;
             let segment = Segment { start, discontinuity: number == 2, ..segment };
