@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{StatusCode, Version, header};
+use axum::http::{Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use crate::limits::WHOLE_BYTES_MAX;
 
 /// Where all answers pass.
 pub(crate) async fn whole_for_old_clients(request: Request, next: Next) -> Response {
-    let old = request.version() < Version::HTTP_11;
+    let old = request.version() < Version::HTTP_11 && request.method() != Method::HEAD;
     let response = next.run(request).await;
     if old { in_one_piece(response).await } else { response }
 }

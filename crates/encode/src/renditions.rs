@@ -391,13 +391,10 @@ impl Renditions {
         fits(source, levels, self.settings.memory)
     }
 
-    /// A segment of a level, if memory has all of it; nothing is made, and nobody is taken to watch.
-    pub fn made(&self, original: &dyn Original, number: u64, level: &Level) -> Option<Arc<Made>> {
-        self.follow_program();
-        let segment = (original.video().to_owned(), original.track().to_owned(), number);
+    /// Whether nobody has asked for a segment lately, and nothing of one is kept.
+    pub fn is_idle(&self) -> bool {
         let state = self.state();
-        let made = &state.made.get(&(segment, level.clone()))?.made;
-        made.whole().map(|_| made.clone())
+        state.demand.is_empty() && state.open.is_empty() && state.made.is_empty()
     }
 
     /// A segment of a level, which may still be being made. Who asks for it will want the next one too.

@@ -308,6 +308,8 @@ fn x264(h264: &H264, options: &mut Dictionary) {
 /// How much of its buffer a segment has in hand when it begins. The faster frames come, the more of it x264 has used up at the
 /// end: beyond 60 a second, so much less that a segment takes no more over its cap than a slower one.
 fn in_hand((rate, per): (u32, u32)) -> f64 {
-    let rate = f64::from(rate) / f64::from(per.max(1));
-    0.364 * 60.0 / rate.clamp(60.0, f64::from(FRAME_RATE_MAX))
+    let stated = f64::from(rate) / f64::from(per.max(1));
+    // As the ladder takes it.
+    let rate = if stated > f64::from(FRAME_RATE_MAX) { 60.0 } else { stated.max(60.0) };
+    0.364 * 60.0 / rate
 }

@@ -165,16 +165,12 @@ impl Cutter {
 
     /// A segment begins here after all, if it is too long up to that time and one that begins here is not.
     pub(crate) fn begin_for(&mut self, at_ns: i64, end_ns: i64) -> bool {
-        let begins = self.fits(at_ns, end_ns) && at_ns > self.start && self.too_long_with(end_ns);
+        let fits = self.longest().is_some_and(|longest| end_ns.saturating_sub(at_ns) <= longest);
+        let begins = fits && at_ns > self.start && self.too_long_with(end_ns);
         if begins {
             self.start = at_ns;
         }
         begins
-    }
-
-    /// Whether a segment from one time to the other is as short as playlists say.
-    pub(crate) fn fits(&self, at_ns: i64, end_ns: i64) -> bool {
-        self.longest().is_some_and(|longest| end_ns.saturating_sub(at_ns) <= longest)
     }
 
     /// Nothing came from `from_ns` to `until_ns`: segments begin there as if it had, all of one length, as what is left out is

@@ -652,11 +652,12 @@ impl Packager {
         let Some(t) = self.tracks.get(track).filter(|t| t.video) else { return };
         let (Some(held), Some(cutter)) = (&t.held, &self.cutter) else { return };
         let timescale = t.rendition.timescale();
-        let [held_ns, decode_ns] = [held.decode, frame.decode].map(|at| ticks_to_ns(at, timescale));
+        let decode_ns = ticks_to_ns(frame.decode, timescale);
         let goes_on = !frame.discontinuity && !self.break_pending;
         // A part must fit behind it, before which no border is.
         let long = cutter.too_long_with(decode_ns.saturating_add(t.rendition.part_ns()));
-        let lasts = !beside && cutter.fits(held_ns, decode_ns);
+        // Where it does not, the segment has ended before that frame, if it could.
+        let lasts = !beside && !cutter.too_long_with(decode_ns);
         if !goes_on || t.stalled || !long || lasts {
             return;
         }

@@ -210,7 +210,7 @@ impl History {
                 Ok(())
             }));
             // It begins with the first look at it.
-            if let Some(Some(put)) = puts.next().now_or_never() {
+            while let Some(Some(put)) = puts.next().now_or_never() {
                 put?;
             }
             records.push(record);

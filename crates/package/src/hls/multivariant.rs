@@ -84,6 +84,19 @@ const AUDIO_GROUP: &str = "audio";
 const CAPTIONS_GROUP: &str = "captions";
 const EMBEDDED_GROUP: &str = "cc";
 
+/// Whether it is made of more channels in the same codec, which players that play one play, too.
+fn is_mixed_down(level: &Variant, all: &[&Variant]) -> bool {
+    let VariantKind::Audio { channels, original: Some(original), .. } = &level.kind else {
+        return false;
+    };
+    all.iter().any(|of| match of.kind {
+        VariantKind::Audio { channels: more, .. } => {
+            of.name == *original && of.codec == level.codec && more > *channels
+        }
+        _ => false,
+    })
+}
+
 /// Renders the multivariant playlist. Videos come best first, audio tracks in their order; `query`
 /// is appended to every URI, but for parameters that would break the list.
 pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String {
@@ -94,7 +107,8 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
     let video: Vec<&Variant> = variants.iter().filter(is_video).collect();
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:6\n");
     if video.is_empty() {
-        for v in &audio {
+        // Players would go from more channels to fewer with the bandwidth.
+        for v in audio.iter().filter(|a| !is_mixed_down(a, &audio)) {
             let codec = &v.codec;
             let _ =
                 writeln!(out, "{},CODECS=\"{codec}\"\n{}.m3u8{query}", stream_inf(v, None), v.name);
@@ -119,11 +133,7 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         let label = language.clone().unwrap_or_else(|| format!("Audio {}", of.unwrap_or(i) + 1));
         // Stereo that is made of more channels of the same codec is in one group with them: in two, players that go by
         // bandwidth would go from one to the other with each picture. It is chosen by who wants it.
-        let of = of.and_then(|i| audio.get(i)).filter(|of| of.codec == a.codec);
-        let fewer = of.is_some_and(|of| match of.kind {
-            VariantKind::Audio { channels: all, .. } => all > *channels,
-            _ => false,
-        });
+        let fewer = is_mixed_down(a, &audio);
         let label = if fewer { format!("{label}, {channels} channels") } else { label };
         let autoselect = if fewer { "NO" } else { "YES" };
         let label = once(&mut labels, group, label);
@@ -341,6 +351,10 @@ video.m3u8?a=b
         let original = Some("audio".to_owned());
         let kind = VariantKind::Audio { channels: 2, language: None, original };
         let stereo = Variant { kind, ..audio("audio.aac") };
+        let sound = [all, stereo];
+        let alone = render_multivariant(&sound, None);
+        assert_eq!(alone.matches("#EXT-X-STREAM-INF:").count(), 1, "by bandwidth: {alone}");
+        let [all, stereo] = sound;
         let text = render_multivariant(&[video("video", 720, 1_000_000), all, stereo], None);
         let media = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio 1";
         let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(media)).collect();
