@@ -98,6 +98,22 @@ test.each([
   expect(video.currentTime).toBeCloseTo(Math.max(pictures, sound) + 10.1);
 });
 
+test.each([
+  ['a recording', 0, 5, 5],
+  // Its segments begin 1.5 s before it does.
+  ['a clip', 1.5, 5, 6.5],
+  // hls.js goes there by itself.
+  ['a clip, from its start', 1.5, 0, 0],
+  ['a clip, beyond its list', 1.5, 60, 29.7],
+])('where to begin is a place of what is played: %s', (_, startTimeOffset, s, expected) => {
+  const video = seeker();
+  const events = { onLive() {} } as unknown as EngineEvents;
+  new HlsEngine(video, { url: 'x', from: { s }, captions: null, moq: null, level: null }, events);
+  fake.latestLevelDetails = { live: false, edge: 30, startTimeOffset };
+  fake.handlers.get(Events.LEVEL_UPDATED)?.(Events.LEVEL_UPDATED, { details: fake.latestLevelDetails });
+  expect(video.currentTime).toBeCloseTo(expected);
+});
+
 test('beside the Media Source stands the playlist, for AirPlay', () => {
   for (const name of ['WebKitPlaybackTargetAvailabilityEvent', 'ManagedMediaSource']) vi.stubGlobal(name, class {});
   const video = document.createElement('video');

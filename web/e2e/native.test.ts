@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { HLS_TYPE, prefersNative } from '../src/player/engine';
+import { type EngineEvents, type From, HLS_TYPE, prefersNative } from '../src/player/engine';
+import { NativeEngine } from '../src/player/native-engine';
 
 const video = (answer: CanPlayTypeResult) => ({ canPlayType: (type: string) => (type === HLS_TYPE ? answer : '') });
 
@@ -21,4 +22,18 @@ test.each([
   ['an iPhone without HLS, if there were one', IPHONE, 'iPhone', 5, '', false, false],
 ] as const)('%s', (_, userAgent, platform, maxTouchPoints, answer, mediaSource, native) => {
   expect(prefersNative(video(answer), { userAgent, platform, maxTouchPoints }, mediaSource)).toBe(native);
+});
+
+test.each([
+  ['a recording', 0, { s: 5 }, 5],
+  // The browser went to where its list says that it begins.
+  ['a clip', 1.5, { s: 5 }, 6.5],
+  ['a clip, from its start', 1.5, { s: 0 }, 1.5],
+  ['a clip, beyond its list', 1.5, { s: 60 }, 30],
+  ['the end', 1.5, 'end', 30],
+] as const)('where to begin is a place of what is played: %s', (_, currentTime, from: From, expected) => {
+  const video = Object.assign(new EventTarget(), { src: '', duration: 30, currentTime, paused: true });
+  new NativeEngine(video as unknown as HTMLVideoElement, { url: 'x', from, captions: null, moq: null, level: null }, {} as EngineEvents);
+  video.dispatchEvent(new Event('loadedmetadata'));
+  expect(video.currentTime).toBe(expected);
 });

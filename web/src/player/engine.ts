@@ -33,7 +33,7 @@ export function isMoq(mode: Mode | null | undefined): boolean {
   return mode === 'MoQ' || mode === 'Real time';
 }
 
-/** Where playback begins: at the live edge, so many seconds after the start, or standing at the end unless somebody has pressed play. */
+/** Where playback begins: at the live edge, so many seconds after it begins (`Engine.beginsAtS`), or standing at the end unless somebody has pressed play. */
 export type From = 'live' | 'end' | { s: number };
 
 /** What turns a manifest into a moving picture: hls.js, or the browser itself. */

@@ -228,7 +228,8 @@ export class HlsEngine implements Engine {
     this.liveNow = details.live;
     if (first && !details.live && from !== 'live') {
       const endS = Math.max(0, details.edge - END_RESERVE_S);
-      if (from !== 'end') this.startAt(Math.min(from.s, endS));
+      // hls.js goes to where the list begins by itself.
+      if (from !== 'end') this.startAt(from.s > 0 ? Math.min(this.beginsAtS() + from.s, endS) : 0);
       else if (this.video.paused) this.seekToEnd(endS);
     }
     this.events.onLive(details.live);

@@ -107,8 +107,8 @@ export class NativeEngine implements Engine {
     this.beginS = currentTime;
     if (from === 'live' || !Number.isFinite(duration)) return;
     if (from === 'end' && !this.video.paused) return;
-    const startS = from === 'end' ? duration : Math.min(from.s, duration);
-    if (startS > 0) this.video.currentTime = startS;
+    const startS = from === 'end' ? duration : Math.min(this.beginS + from.s, duration);
+    if (startS > currentTime) this.video.currentTime = startS;
   }
 
   private onDuration(): void {
