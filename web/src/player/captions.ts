@@ -47,19 +47,20 @@ export class Captions {
     return engine?.captionsElsewhere?.() === true ? 'off' : 'none';
   }
 
-  /** Tracks have come. */
-  came(engine: Engine | null): void {
-    if (isMoq(engine?.mode)) return;
+  /** Tracks have come, or an engine, or a wish. Answers whether the source has to be loaded anew, another way. */
+  came(engine: Engine | null): boolean {
+    if (isMoq(engine?.mode)) return this.keepOffMoq;
     const wanted = this.wanted === null ? undefined : captionsFor(this.video, this.wanted);
     if (wanted !== undefined) {
       this.show(wanted);
       // One of the very language may come yet.
-      if (wanted.language === UNKNOWN) return;
+      if (wanted.language === UNKNOWN) return false;
       // From here on it is the viewer's choice.
       this.wanted = null;
     } else if (this.on && !captionTracks(this.video).some(isShowing)) {
       showCaptions(this.video, captionTracks(this.video)[0]);
     }
+    return false;
   }
 
   /** Answers whether the source has to be loaded anew, another way. */

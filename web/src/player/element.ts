@@ -377,7 +377,8 @@ export class AirwavePlayer extends HTMLElement {
       if (load === this.loads) this.feed({ kind: 'failure', failure: { kind: 'network' } });
       return;
     }
-    this.captions.came(this.engine);
+    // Asked for while this one was on its way.
+    if (this.captions.came(this.engine)) return void this.load(id, from, again);
     this.startsLive = from === 'live';
     if (again) this.begunToPlay = true;
     else if (from === 'live' && this.hasAttribute('autoplay')) this.wantsToPlay = true;
@@ -495,7 +496,7 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private onCaptions(): void {
-    this.captions.came(this.engine);
+    if (this.captions.came(this.engine)) void this.load(null, 'live', this.begunToPlay);
     this.render();
   }
 
@@ -588,7 +589,7 @@ export class AirwavePlayer extends HTMLElement {
     const answered = await answers(place);
     this.climbing = false;
     if (!answered) this.path.failed(performance.now());
-    else if (loads === this.loads) void this.load(null, 'live', true);
+    else if (loads === this.loads && !this.captions.keepOffMoq) void this.load(null, 'live', true);
   }
 
   private keepPace(): void {
