@@ -10,6 +10,7 @@ import { Scenarios } from './lib/scenario.mjs';
 import { chat, chatInReplay, chatOfTheOwner, saySomething } from './scenarios/chat.mjs';
 import { languages, lines, quality, speed } from './scenarios/choices.mjs';
 import { othersAreNotFramed, steeredFromOutside } from './scenarios/embed.mjs';
+import { cast } from './scenarios/screens.mjs';
 
 const { values: options } = parseArgs({
   options: { screenshots: { type: 'string' }, only: { type: 'string' }, report: { type: 'string' } },
@@ -559,6 +560,19 @@ scenario('small-frame', async ({ host, page, open, until, settled, shot, shadow 
 scenario('embed', async ({ host, ...tools }) => {
   await host.goLive({ size: SIZE });
   await steeredFromOutside({ check, ...tools }, { server: host.url, id: INPUT, sizes: [[640, 360]], end: () => host.end() });
+});
+
+scenario('cast', async ({ host, ...tools }) => {
+  await host.goLive({ size: SIZE });
+  const { page, until, stats } = tools;
+  const next = async () => {
+    const loads = () => page.evaluate(() => window.screens.find(({ state }) => state === 'connected').loads);
+    const before = await loads();
+    await host.goLive({ size: SIZE });
+    check('cast: the next broadcast plays there', await until((before) => window.screens.some(({ state, loads, plays }) => state === 'connected' && loads > before && plays > 0), { arg: before }), await stats());
+    check('cast: and not here', await page.evaluate(() => document.querySelector('airwave-player').video.paused));
+  };
+  await cast({ check, ...tools }, { id: INPUT, next });
 });
 
 scenario('played-early', async ({ host, page, open, until, stats }) => {

@@ -45,6 +45,7 @@ beforeEach(async () => {
   vi.useFakeTimers();
   await import('../src/player');
   [ways, calls.length] = [[], 0];
+  vi.stubGlobal('fetch', () => Promise.resolve(new Response('', { status: 404 })));
   stood.lifecycle = live('first');
   stood.answers = () => Promise.resolve(true);
   stood.start = (_, { moq }) => {
@@ -56,6 +57,7 @@ beforeEach(async () => {
       const shown = this === player.video ? 'here' : 'there';
       if (name !== 'load') Object.defineProperty(this, 'paused', { value: name === 'pause', configurable: true });
       calls.push(`${shown} ${name}`);
+      if (name === 'play') this.dispatchEvent(new Event('play'));
       return Promise.resolve();
     });
   }
@@ -65,6 +67,7 @@ afterEach(() => {
   player.remove();
   vi.useRealTimers();
   vi.restoreAllMocks();
+  vi.unstubAllGlobals();
   Reflect.deleteProperty(HTMLMediaElement.prototype, 'remote');
 });
 
@@ -133,5 +136,115 @@ describe('captions over MoQ', () => {
     answer(true);
     await vi.advanceTimersByTimeAsync(10);
     expect(ways).toEqual(['Low latency']);
+  });
+});
+
+describe('on another screen', () => {
+  /** Each media element has one: `connect` is that of the player's. */
+  function castable() {
+    const made = new Map<HTMLMediaElement, EventTarget & { state: string }>();
+    const remote = function (this: HTMLMediaElement) {
+      const done = () => Promise.resolve(1);
+      const of = made.get(this) ?? Object.assign(new EventTarget(), { state: 'disconnected', watchAvailability: done, cancelWatchAvailability: done, prompt: done });
+      made.set(this, of);
+      return of;
+    };
+    Object.defineProperty(HTMLMediaElement.prototype, 'remote', { get: remote, configurable: true });
+    return (state: 'connected' | 'disconnected') => {
+      const [of] = made.values();
+      if (of === undefined) throw new Error('nothing is watched');
+      of.state = state;
+      of.dispatchEvent(new Event(state === 'connected' ? 'connect' : 'disconnect'));
+    };
+  }
+  const picture = () => {
+    Object.defineProperty(player.video, 'videoWidth', { value: 640, configurable: true });
+    player.video.dispatchEvent(new Event('loadeddata'));
+  };
+  const taken = () => calls.splice(0).filter((call) => !call.startsWith('here load'));
+  const title = () => player.shadowRoot?.querySelector<HTMLElement>('.notice:not([hidden]) .title')?.textContent ?? null;
+
+  /** Playing there. */
+  async function away(duration = Number.POSITIVE_INFINITY): Promise<(state: 'connected' | 'disconnected') => void> {
+    const become = castable();
+    await watch({ autoplay: '' });
+    Object.defineProperty(player.video, 'duration', { value: duration, configurable: true });
+    picture();
+    taken();
+    become('connected');
+    await vi.advanceTimersByTimeAsync(10);
+    expect(taken()).toEqual(['here pause', 'there play']);
+    return become;
+  }
+
+  it('the next broadcast plays there, and not here, whatever autoplay says', async () => {
+    const become = await away();
+    stood.lifecycle = live('second');
+    await vi.advanceTimersByTimeAsync(11_000);
+    expect([player.stats.videoUID, taken()]).toEqual(['second', []]);
+    picture();
+    expect(taken()).toEqual(['there load', 'there play']);
+    // What plays already, another way, is no news there.
+    player.setAttribute('captions', 'en');
+    await vi.advanceTimersByTimeAsync(10);
+    picture();
+    expect(taken()).toEqual([]);
+    become('disconnected');
+    await vi.advanceTimersByTimeAsync(10);
+    expect(taken()).toEqual(['there pause', 'there load', 'here play']);
+  });
+
+  it('is paused, played and sought from here', async () => {
+    stood.lifecycle = { ...live('first'), isInput: false, live: false, moq: null };
+    stood.start = () => Promise.resolve({ ...engine('HLS'), live: false });
+    await away(30);
+    Object.defineProperty(player.video, 'seekable', { value: { length: 1, start: () => 0, end: () => 30 } });
+    player.screen.currentTime = 10;
+    const label = () => player.shadowRoot?.querySelector('[data-part="play"]')?.getAttribute('aria-label');
+    const told: string[] = [];
+    player.addEventListener('airwave-remote', (event) => told.push((event as CustomEvent<string>).detail));
+    player.screen.dispatchEvent(new Event('timeupdate'));
+    expect([label(), player.screen.paused, player.video.paused, told]).toEqual(['Pause (space)', false, true, ['timeupdate']]);
+    press('play');
+    expect(taken()).toEqual(['there pause']);
+    press('play');
+    expect(taken()).toEqual(['there play']);
+    player.handleKey(new KeyboardEvent('keydown', { key: 'ArrowRight' }));
+    expect([player.currentTime, player.video.currentTime]).toEqual([15, 0]);
+    player.currentTime = 3;
+    expect([player.currentTime, player.video.currentTime]).toEqual([3, 0]);
+    await player.play();
+    player.pause();
+    expect(taken()).toEqual(['there play', 'there pause']);
+  });
+
+  it('what is live is live there: it begins anew where it is', async () => {
+    await away();
+    press('live');
+    expect(taken()).toEqual(['there load', 'there play']);
+  });
+
+  it('which does not play it: words, and the picture here goes on', async () => {
+    const become = castable();
+    await watch({ autoplay: '' });
+    picture();
+    taken();
+    const play = vi.spyOn(HTMLMediaElement.prototype, 'play');
+    const plays = play.getMockImplementation();
+    play.mockImplementationOnce(() => Promise.reject(new DOMException('no', 'NotSupportedError')));
+    become('connected');
+    await vi.advanceTimersByTimeAsync(10);
+    picture();
+    if (plays !== undefined) play.mockImplementation(plays);
+    await vi.advanceTimersByTimeAsync(300);
+    expect([title(), taken()]).toEqual(["The other screen doesn't play this", ['here pause', 'there load', 'here play']]);
+    become('disconnected');
+    expect(title()).toBeNull();
+  });
+
+  it('has nothing more of a player that is off the page', async () => {
+    await away();
+    player.remove();
+    expect(taken()).toEqual(['there pause', 'there load']);
   });
 });

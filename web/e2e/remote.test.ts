@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HLS_TYPE } from '../src/player/engine';
-import { attach, offerAirPlay, Remote } from '../src/player/remote';
+import { attach, offerAirPlay, Remote, type RemoteEvents } from '../src/player/remote';
 import { Stalls } from '../src/player/stalls';
 
 afterEach(() => {
@@ -10,16 +10,23 @@ afterEach(() => {
   Reflect.deleteProperty(HTMLMediaElement.prototype, 'remote');
 });
 
+/** Watches, as on a page. */
+function watching(video: HTMLVideoElement, events: RemoteEvents): Remote {
+  const remote = new Remote(video, events);
+  remote.watch();
+  return remote;
+}
+
 /** Counts what is told. */
 function told() {
-  return { changed: vi.fn(), left: vi.fn(), back: vi.fn() };
+  return { changed: vi.fn(), happened: vi.fn(), playing: vi.fn(), left: vi.fn(), back: vi.fn() };
 }
 
 it('offers AirPlay while there is a device', () => {
   const picker = vi.fn();
   const video = Object.assign(document.createElement('video'), { webkitShowPlaybackTargetPicker: picker, webkitCurrentPlaybackTargetIsWireless: false });
   const events = told();
-  const remote = new Remote(video, events);
+  const remote = watching(video, events);
   remote.offer('/a/manifest/video.m3u8');
   expect([remote.kind, remote.available, remote.connected]).toEqual(['airplay', false, false]);
   const tell = (availability: string) =>
@@ -43,6 +50,7 @@ it('offers AirPlay while there is a device', () => {
 function castable(devices: boolean) {
   const remotes: { of: HTMLVideoElement; remote: EventTarget & { state: string; prompt: ReturnType<typeof vi.fn> } }[] = [];
   const found: ((available: boolean) => void)[] = [];
+  const cancelled: HTMLVideoElement[] = [];
   const remote = function (this: HTMLVideoElement) {
     const known = remotes.find(({ of }) => of === this);
     if (known !== undefined) return known.remote;
@@ -52,7 +60,11 @@ function castable(devices: boolean) {
       return Promise.resolve(1);
     };
     const prompt = vi.fn(() => Promise.reject(new DOMException('closed', 'NotAllowedError')));
-    const made = Object.assign(new EventTarget(), { state: 'disconnected', watchAvailability, prompt });
+    const cancelWatchAvailability = () => {
+      cancelled.push(this);
+      return Promise.resolve();
+    };
+    const made = Object.assign(new EventTarget(), { state: 'disconnected', watchAvailability, cancelWatchAvailability, prompt });
     remotes.push({ of: this, remote: made });
     return made;
   };
@@ -64,7 +76,7 @@ function castable(devices: boolean) {
       return Promise.resolve();
     });
   }
-  return { remotes, found, calls };
+  return { remotes, found, cancelled, calls };
 }
 
 it('offers Cast of the playlist, and plays it there and not here', async () => {
@@ -73,7 +85,7 @@ it('offers Cast of the playlist, and plays it there and not here', async () => {
   let paused = false;
   Object.defineProperties(video, { paused: { get: () => paused }, duration: { value: 30, writable: true } });
   const events = told();
-  const remote = new Remote(video, events);
+  const remote = watching(video, events);
   const element = remotes[0]?.of;
   if (element === undefined) throw new Error('nothing is watched');
   expect([remote.kind, remote.available, element === video, element.preload, element.isConnected]).toEqual(['cast', false, false, 'none', false]);
@@ -98,8 +110,10 @@ it('offers Cast of the playlist, and plays it there and not here', async () => {
   become('connected', 'connect');
   paused = true;
   expect([events.left.mock.calls.length, element.currentTime, calls]).toEqual([1, 7, ['play /a/manifest/video.m3u8']]);
-  // The broadcast is over: its recording goes on there.
+  // The broadcast is over: its recording goes on there, once there is one.
   remote.offer('/b/manifest/video.m3u8');
+  expect(calls.at(-1)).toBe('play /a/manifest/video.m3u8');
+  remote.pictured();
   expect(calls.at(-1)).toBe('play /b/manifest/video.m3u8');
   element.currentTime = 12;
   become('disconnected', 'disconnect');
@@ -112,12 +126,106 @@ it('offers Cast of the playlist, and plays it there and not here', async () => {
   expect([events.back.mock.calls.at(-1), video.currentTime]).toEqual([[false], 12]);
 });
 
+/** On a device, from a picture that plays here. */
+function away(play?: () => Promise<void>) {
+  const { remotes, found, calls, cancelled } = castable(true);
+  const video = document.createElement('video');
+  Object.defineProperties(video, { paused: { value: false, writable: true }, duration: { value: 30 } });
+  const events = told();
+  const remote = watching(video, events);
+  remote.offer('/a');
+  const [first] = remotes;
+  if (first === undefined) throw new Error('nothing is watched');
+  const become = (state: string, event: string) => {
+    first.remote.state = state;
+    first.remote.dispatchEvent(new Event(event));
+  };
+  if (play !== undefined) vi.spyOn(HTMLMediaElement.prototype, 'play').mockImplementation(play);
+  become('connected', 'connect');
+  calls.length = 0;
+  return { remote, video, cast: first.of, become, found, calls, cancelled, events };
+}
+
+it('gives another screen the next broadcast at the same address, and not what plays there already', () => {
+  const { remote, calls } = away();
+  remote.offer('/a', true);
+  remote.pictured();
+  expect(calls).toEqual([]);
+  remote.offer('/a');
+  expect(calls).toEqual([]);
+  remote.pictured();
+  remote.pictured();
+  expect(calls).toEqual(['load /a', 'play /a']);
+  remote.pause();
+  remote.offer('/a');
+  remote.pictured();
+  expect(calls.slice(2)).toEqual(['pause /a', 'load /a']);
+});
+
+it('goes on here as it was wanted there', () => {
+  const { remote, video, become, events } = away();
+  Object.assign(video, { paused: true });
+  remote.pause();
+  become('disconnected', 'disconnect');
+  become('connected', 'connect');
+  remote.play();
+  become('disconnected', 'disconnect');
+  // And as it was here if nobody has said anything, whatever came next there.
+  become('connected', 'connect');
+  remote.offer('/b');
+  remote.pictured();
+  become('disconnected', 'disconnect');
+  expect(events.back.mock.calls).toEqual([[false], [true], [false]]);
+});
+
+it('tells what happens there while it plays there, and steers that', async () => {
+  const { remote, video, cast, calls, become, events } = away();
+  expect([remote.screen === cast, remote.elsewhere]).toEqual([true, true]);
+  await Promise.resolve();
+  expect(events.playing).toHaveBeenCalledOnce();
+  cast.dispatchEvent(new Event('pause'));
+  expect(events.happened.mock.calls).toEqual([['pause']]);
+  remote.goLive();
+  expect(calls).toEqual(['load /a', 'play /a']);
+  become('disconnected', 'disconnect');
+  cast.dispatchEvent(new Event('pause'));
+  expect([remote.screen === video, events.happened.mock.calls.length]).toEqual([true, 1]);
+});
+
+it.each([
+  ['refuses it', 'NotSupportedError', [[true]], true],
+  ['was given something else meanwhile', 'AbortError', [], false],
+])('goes on here if another screen %s', async (_, name, back, refused) => {
+  const { remote, events, become } = away(() => Promise.reject(new DOMException('no', name)));
+  await Promise.resolve();
+  await Promise.resolve();
+  expect([events.back.mock.calls, remote.refused, remote.elsewhere]).toEqual([back, refused, !refused]);
+  if (!refused) return;
+  remote.offer('/a', true);
+  expect(remote.refused).toBe(true);
+  become('disconnected', 'disconnect');
+  expect([events.back.mock.calls.length, remote.refused]).toEqual([1, false]);
+});
+
+it('leaves nothing on a device once it is off the page, and looks for one again where it is put', () => {
+  const { remote, cast, found, calls, cancelled, become, events } = away();
+  remote.close();
+  expect([cancelled, calls, cast.hasAttribute('src'), remote.elsewhere]).toEqual([[cast], ['pause /a', 'load null'], false, false]);
+  const before = events.changed.mock.calls.length;
+  become('disconnected', 'disconnect');
+  found[0]?.(true);
+  expect([events.changed.mock.calls.length, events.back.mock.calls]).toEqual([before, []]);
+  remote.watch();
+  found[1]?.(true);
+  expect(remote.available).toBe(true);
+});
+
 it('offers nothing where the browser cannot look for devices', async () => {
   castable(false);
-  const cast = new Remote(document.createElement('video'), told());
+  const cast = watching(document.createElement('video'), told());
   await Promise.resolve();
   expect(cast.available).toBe(false);
-  const none = new Remote(new EventTarget() as never, told());
+  const none = watching(new EventTarget() as never, told());
   expect([none.kind, none.available, none.connected]).toEqual([null, false, false]);
   none.offer('/a');
   none.prompt();

@@ -4,7 +4,8 @@ const shown = (part) => document.querySelector('airwave-player').shadowRoot.quer
 const playing = () => document.querySelector('airwave-player').stats.framesShown > 20 && !document.querySelector('airwave-player').video.paused;
 const pressed = (wanted) => document.querySelector('airwave-player').shadowRoot.querySelector('[data-part="remote"]').getAttribute('aria-pressed') === wanted;
 
-export async function cast({ check, page, open, until, stats, shadow, settled, shot }, { id }) {
+/** `next`: what is looked at while it plays there. */
+export async function cast({ check, page, open, until, stats, shadow, settled, shot }, { id, next = null }) {
   await page.addInitScript(chromecast);
   await open(`/${id}/iframe?autoplay=true&muted=true`);
   check('cast: plays', await until(playing), await stats());
@@ -17,10 +18,23 @@ export async function cast({ check, page, open, until, stats, shadow, settled, s
   check('cast: the button says so', await until(pressed, { arg: 'true' }));
   await settled();
   await shot('desktop-cast-connected');
+  const here = () => page.evaluate(() => !document.querySelector('airwave-player').video.paused);
+  const label = () => shadow('[data-part="play"]').getAttribute('aria-label');
+  for (const [does, wanted, says] of [['pauses', 0, 'Play (space)'], ['plays', 1, 'Pause (space)']]) {
+    await shadow('[data-part="play"]').click();
+    const there = await page.evaluate(() => window.screens.find(({ state }) => state === 'connected').plays);
+    check(`cast: the button here ${does} it there, and not here`, there === wanted && !(await here()) && (await label()) === says, { there, here: await here(), label: await label() });
+  }
+  await next?.();
   const before = (await stats()).framesShown;
   await page.evaluate(() => window.screens.find(({ state }) => state === 'connected').become('disconnected'));
   check('cast: and goes on here', await until((frames) => document.querySelector('airwave-player').stats.framesShown !== frames && !document.querySelector('airwave-player').video.paused, { arg: before }), await stats());
   check('cast: the device has nothing more', await page.evaluate(() => window.screens.every(({ plays }) => plays === 0)));
+  await page.evaluate(() => {
+    window.screens.find(({ element }) => element.src !== '' && !element.src.startsWith('blob:')).become('connected');
+    document.querySelector('airwave-player').remove();
+  });
+  check('cast: nor of a player that is off the page', await page.evaluate(() => window.screens.every(({ plays, element }) => plays === 0 && !/^http/.test(element.src))));
 }
 
 export async function airPlay({ check, page, open, until, stats, shadow, settled, shot }, { id }) {
@@ -54,6 +68,7 @@ function chromecast() {
         element: this,
         state: 'disconnected',
         plays: 0,
+        loads: 0,
         become(state) {
           screen.state = state;
           const event = { connecting: 'connecting', connected: 'connect', disconnected: 'disconnect' }[state];
@@ -76,17 +91,31 @@ function chromecast() {
     },
   });
   // The device plays it, and not this browser.
-  const { play, pause } = HTMLMediaElement.prototype;
+  const { play, pause, load } = HTMLMediaElement.prototype;
+  const { get: paused } = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, 'paused');
   const there = (element) => window.screens.find((screen) => screen.element === element && !/^(blob:|$)/.test(element.src));
   HTMLMediaElement.prototype.play = function () {
     if (there(this) === undefined) return play.call(this);
     there(this).plays++;
+    this.dispatchEvent(new Event('play'));
     return Promise.resolve();
   };
   HTMLMediaElement.prototype.pause = function () {
     if (there(this) === undefined) return pause.call(this);
     there(this).plays--;
+    this.dispatchEvent(new Event('pause'));
   };
+  HTMLMediaElement.prototype.load = function () {
+    if (there(this) === undefined) return load.call(this);
+    there(this).plays = 0;
+    there(this).loads++;
+  };
+  Object.defineProperty(HTMLMediaElement.prototype, 'paused', {
+    configurable: true,
+    get() {
+      return there(this) === undefined ? paused.call(this) : there(this).plays === 0;
+    },
+  });
 }
 
 /** Runs in the page. Whole parts: Safari's pages have no frame by frame. */

@@ -18,21 +18,22 @@ const kept: { primaryColor: string | null; letterboxColor: string | null; adUrl:
 const steered: Steered = {
   video: player.video,
   properties() {
-    const { video } = player;
+    const { video, screen, currentTime, duration } = player;
+    const shown = { video: screen, currentTime, duration };
     return {
       ...kept,
       autoplay: player.hasAttribute('autoplay'),
-      buffered: ranges(video.buffered, player),
+      buffered: ranges(video.buffered, shown),
       controls: !player.hasAttribute('bare'),
-      currentTime: player.currentTime,
+      currentTime,
       defaultTextTrack: player.getAttribute('captions'),
-      duration: player.duration,
+      duration,
       ended: player.ended,
       loop: player.hasAttribute('loop'),
       muted: video.muted,
-      paused: video.paused,
+      paused: screen.paused,
       playbackRate: player.playbackRate,
-      played: ranges(video.played, player),
+      played: ranges(video.played, shown),
       poster: player.getAttribute('poster'),
       preload: parsePreload(player.getAttribute('preload')),
       src: player.getAttribute('src') ?? '',
@@ -74,6 +75,7 @@ function start(): void {
     const { state } = (event as CustomEvent<{ state: string }>).detail;
     if (state === 'stopped') bridge.tell('error');
   });
+  player.addEventListener('airwave-remote', (event) => bridge.tell((event as CustomEvent<string>).detail));
   window.airwave = { player, stats: () => player.stats };
 }
 

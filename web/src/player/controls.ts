@@ -41,6 +41,7 @@ export interface Intents {
   toggleMute(): void;
   setVolume(volume: number): void;
   seekTo(positionS: number): void;
+  seekBy(distanceS: number): void;
   /** What is to be seen there; null: not known (yet). */
   pictureAt(positionS: number): Tile | null;
   seekToStart(): void;

@@ -25,8 +25,8 @@ import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
 import { cmcdUrl, DIRECT, manifestQuery, manifestUrl, moqPlace, type Source, sourceOf } from './source';
 import { Stalls } from './stalls';
-import type { PlayerStats } from './stats';
-import { type Action, describe } from './words';
+import { type PlayerStats, statsOf } from './stats';
+import { type Action, describe, NOT_THERE } from './words';
 
 const TICK_MS = 250;
 const IDLE_AFTER_MS = 2_600;
@@ -96,6 +96,11 @@ export class AirwavePlayer extends HTMLElement {
     this.controls = new Controls(root, this.intents());
     this.remote = new Remote(this.video, {
       changed: () => this.render(),
+      happened: (name) => {
+        this.dispatchEvent(new CustomEvent('airwave-remote', { detail: name }));
+        this.render();
+      },
+      playing: () => this.plays.begun(),
       left: () => this.pause(),
       back: (playing) => this.comeBack(playing),
     });
@@ -108,28 +113,14 @@ export class AirwavePlayer extends HTMLElement {
     return this.controls.video;
   }
 
+  /** What plays: `video`, or, never on the page, that whose picture another screen shows. */
+  get screen(): HTMLVideoElement {
+    return this.remote.screen;
+  }
+
   get stats(): PlayerStats {
-    const quality = this.video.getVideoPlaybackQuality?.();
-    const dropped = quality?.droppedVideoFrames ?? 0;
-    const now = performance.now();
-    return {
-      state: this.state.name,
-      mode: this.engine?.mode ?? '',
-      live: this.engine?.live ?? false,
-      videoUID: 'videoUID' in this.state ? this.state.videoUID : null,
-      framesShown: (quality?.totalVideoFrames ?? 0) - dropped,
-      framesDropped: dropped,
-      latencySeconds: this.latencyS(),
-      targetLatencySeconds: this.engine?.targetLatencyS() ?? null,
-      bufferSeconds: bufferedS(this.video),
-      playingAtMs: this.engine?.playingAtMs() ?? null,
-      playbackRate: this.video.playbackRate,
-      stalls: this.stalls.count,
-      stalledSeconds: this.stalls.totalS(now),
-      level: this.engine?.level() ?? null,
-      levels: this.engine?.levels().length ?? 0,
-      notice: describe(this.state, 0, this.pictured)?.title ?? '',
-    };
+    const { state, engine, video, stalls, pictured } = this;
+    return statsOf({ state, engine, video, stalls, pictured, latencyS: this.latencyS() });
   }
 
   get muted(): boolean {
@@ -150,7 +141,7 @@ export class AirwavePlayer extends HTMLElement {
 
   /** Of a clip: since that began. */
   get currentTime(): number {
-    return this.video.currentTime - this.range.offsetS;
+    return this.screen.currentTime - this.range.offsetS;
   }
 
   get duration(): number {
@@ -184,6 +175,7 @@ export class AirwavePlayer extends HTMLElement {
     if (this.state.name === 'stopped') return Promise.reject(nothingToPlay());
     const begun = this.plays.add();
     if (this.engine === null) this.loadHeld();
+    else if (this.remote.elsewhere) this.remote.play();
     else this.video.play().then(() => this.plays.begun(), (error: unknown) => this.notPlaying(error));
     return begun;
   }
@@ -192,7 +184,7 @@ export class AirwavePlayer extends HTMLElement {
     this.wantsToPlay = false;
     this.plays.refused(new DOMException('paused before it began to play', 'AbortError'));
     this.atEdge = false;
-    this.video.pause();
+    this.remote.pause();
   }
 
   connectedCallback(): void {
@@ -202,12 +194,14 @@ export class AirwavePlayer extends HTMLElement {
     this.video.muted = this.hasAttribute('muted') || (this.hasAttribute('autoplay') && !soundWanted);
     this.wantsToPlay = this.hasAttribute('autoplay');
     this.captions.beginWith(this.getAttribute('captions'));
+    this.remote.watch();
     this.tickTimer = window.setInterval(() => this.tick(), TICK_MS);
     this.begin();
   }
 
   disconnectedCallback(): void {
     window.clearInterval(this.tickTimer);
+    this.remote.close();
     this.unload();
     this.begun++;
     window.clearTimeout(this.askTimer);
@@ -347,7 +341,7 @@ export class AirwavePlayer extends HTMLElement {
     const query = manifestQuery(this);
     const url = manifestUrl(source, id, query);
     this.cmcd.begin(cmcdUrl(source, id), performance.now());
-    this.remote.offer(url);
+    this.remote.offer(url, again);
     this.pictures.load(source, id, () => this.controls.refreshScrub());
     let whole = true;
     const events = {
@@ -381,7 +375,7 @@ export class AirwavePlayer extends HTMLElement {
     if (this.captions.came(this.engine)) return void this.load(id, from, again);
     this.startsLive = from === 'live';
     if (again) this.begunToPlay = true;
-    else if (from === 'live' && this.hasAttribute('autoplay')) this.wantsToPlay = true;
+    else if (from === 'live' && this.hasAttribute('autoplay') && !this.remote.elsewhere) this.wantsToPlay = true;
     if (this.wantsToPlay) this.tryToPlay();
   }
 
@@ -399,6 +393,7 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private tryToPlay(): void {
+    if (this.remote.elsewhere) return this.remote.play();
     this.video.play().then(() => this.plays.begun(), (error: unknown) => {
       if (!(error instanceof DOMException) || error.name !== 'NotAllowedError') return;
       if (this.video.muted) {
@@ -504,6 +499,7 @@ export class AirwavePlayer extends HTMLElement {
     if (this.video.videoWidth === 0 && !isAudioOnly(this.engine?.level() ?? null)) return;
     void this.learnLevels();
     this.pictured = true;
+    this.remote.pictured();
     if (!this.startsAtEnd) this.controls.dropStill();
     if (!this.wantsToPlay && !this.begunToPlay && this.getAttribute('preload') !== 'auto') {
       this.suspended = true;
@@ -618,7 +614,7 @@ export class AirwavePlayer extends HTMLElement {
         if (this.held !== null) {
           this.wantsToPlay = true;
           this.loadHeld();
-        } else if (this.video.paused) {
+        } else if (this.screen.paused) {
           this.wantsToPlay = true;
           this.tryToPlay();
         } else {
@@ -638,6 +634,7 @@ export class AirwavePlayer extends HTMLElement {
         this.video.muted = this.video.volume === 0;
       },
       seekTo: (positionS) => this.seekTo(positionS),
+      seekBy: (distanceS) => this.seekTo(this.screen.currentTime + distanceS),
       pictureAt: (positionS) => this.pictures.at(positionS, this.engine),
       seekToStart: () => this.seekTo(0),
       goLive: () => this.goLive(),
@@ -697,7 +694,7 @@ export class AirwavePlayer extends HTMLElement {
 
   private act(action: Action): void {
     if (action === 'replay') {
-      this.video.currentTime = this.engine?.beginsAtS?.() ?? 0;
+      this.screen.currentTime = this.engine?.beginsAtS?.() ?? 0;
       this.feed({ kind: 'replaying' });
       this.wantsToPlay = true;
       this.tryToPlay();
@@ -709,15 +706,21 @@ export class AirwavePlayer extends HTMLElement {
 
   private seekTo(positionS: number): void {
     const { shown } = this.range;
-    if (shown === null) return;
+    if (shown === null || this.liveElsewhere) return;
     this.atEdge = false;
-    this.video.currentTime = this.range.within(positionS);
+    this.screen.currentTime = this.range.within(positionS);
     if (this.state.name === 'replay' && this.state.ended && positionS < shown.endS - 0.5)
       this.feed({ kind: 'replaying' });
     this.render();
   }
 
+  /** Each device has a timeline of its own. */
+  private get liveElsewhere(): boolean {
+    return this.remote.elsewhere && this.engine?.live === true;
+  }
+
   private goLive(): void {
+    if (this.liveElsewhere) return this.remote.goLive();
     const positionS = this.engine?.livePositionS() ?? null;
     if (positionS === null) {
       this.feed({ kind: 'go-live' });
@@ -744,16 +747,16 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private view(): View {
-    const { video } = this;
+    const { video, screen, liveElsewhere } = this;
     const live = this.engine?.live === true && this.pictured;
     const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
     // Who sees the picture in a moment needs no other one.
     const waits = !this.pictured && !this.begunToPlay && !this.wantsToPlay;
     return {
-      paused: video.paused,
+      paused: screen.paused,
       muted: video.muted,
       volume: video.volume,
-      live: live ? { latencyS: this.latencyS(), behind: behind || video.paused } : null,
+      live: live ? { latencyS: liveElsewhere ? null : this.latencyS(), behind: (behind && !liveElsewhere) || screen.paused } : null,
       mode: this.pictured && this.engine?.live ? (this.engine.mode ?? '') : '',
       notice: this.notice(),
       // Who put the player there without sound did so on purpose; the button in the bar is enough.
@@ -763,10 +766,10 @@ export class AirwavePlayer extends HTMLElement {
       playable: this.pictured || ((this.engine !== null || this.held !== null) && !this.wantsToPlay),
       bare: this.hasAttribute('bare'),
       poster: this.begunToPlay && this.pictured ? null : (this.getAttribute('poster') ?? (waits ? this.pictures.poster(sourceOf(this)) : null)),
-      askToPlay: !this.begunToPlay && !this.wantsToPlay && (this.pictured || this.held !== null),
+      askToPlay: !this.begunToPlay && !this.wantsToPlay && screen === video && (this.pictured || this.held !== null),
       menu: this.pictured ? this.menu() : [],
       remote: this.remote.available ? { kind: this.remote.kind, connected: this.remote.connected } : null,
-      seek: this.pictured ? this.range.bar() : null,
+      seek: this.pictured && !liveElsewhere ? this.range.bar(screen) : null,
       captions: this.captions.state(this.engine),
       fullscreen: document.fullscreenElement === this,
       pip: document.pictureInPictureEnabled === true,
@@ -787,7 +790,7 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private notice(): View['notice'] {
-    const notice = describe(this.state, (this.askAtMs - performance.now()) / 1000, this.pictured);
+    const notice = describe(this.state, (this.askAtMs - performance.now()) / 1000, this.pictured) ?? (this.remote.refused ? NOT_THERE : null);
     // A picture that only waits for a click on play needs no spinner.
     const waitsForPlay = !this.wantsToPlay && (this.engine !== null || this.held !== null);
     return notice?.tone === 'busy' && waitsForPlay && !notice.small ? null : notice;

@@ -21,10 +21,10 @@ export function pressKey(key: string, intents: Intents, video: HTMLVideoElement)
       intents.togglePlay();
       return true;
     case 'ArrowLeft':
-      intents.seekTo(video.currentTime - SEEK_STEP_S);
+      intents.seekBy(-SEEK_STEP_S);
       return true;
     case 'ArrowRight':
-      intents.seekTo(video.currentTime + SEEK_STEP_S);
+      intents.seekBy(SEEK_STEP_S);
       return true;
     case 'ArrowUp':
       intents.setVolume(video.volume + VOLUME_STEP);

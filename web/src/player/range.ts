@@ -61,12 +61,12 @@ export class Range {
     return Math.min(endS, Math.max(startS, positionS));
   }
 
-  /** null: not worth one. */
-  bar(): (Shown & { positionS: number; live: boolean }) | null {
+  /** null: not worth one. `currentTime`: of what plays it. */
+  bar({ currentTime } = this.video): (Shown & { positionS: number; live: boolean }) | null {
     const { shown } = this;
     const live = this.engine()?.live === true;
     if (shown === null || (live && shown.endS - shown.startS < SEEK_BAR_MIN_S)) return null;
-    return { ...shown, positionS: Math.min(this.video.currentTime, shown.endS), live };
+    return { ...shown, positionS: Math.min(currentTime, shown.endS), live };
   }
 
   /** The browser's own end is that of the last segment. */

@@ -64,6 +64,9 @@ export function describe(state: State, retryInS: number, pictured: boolean): Not
   }
 }
 
+/** A device was chosen that does not play it. */
+export const NOT_THERE: Notice = pill('quiet', "The other screen doesn't play this", 'The picture goes on here.');
+
 function stopped(failure: Failure): Notice {
   switch (failure.kind) {
     case 'codec':
