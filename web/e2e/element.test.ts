@@ -139,6 +139,16 @@ describe('captions over MoQ', () => {
   });
 });
 
+it('goes live from where it has just been sought to, whatever the engine says of before', async () => {
+  stood.start = () => Promise.resolve({ ...engine('Low latency'), livePositionS: () => 40, edgeLatencyS: () => 1, targetLatencyS: () => 0.6 });
+  await watch({ autoplay: '' });
+  for (const [at, expected] of [[0, 40], [38, 38]] as const) {
+    player.video.currentTime = at;
+    press('live');
+    expect(player.video.currentTime).toBe(expected);
+  }
+});
+
 describe('on another screen', () => {
   /** Each media element has one: `connect` is that of the player's. */
   function castable() {

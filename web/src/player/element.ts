@@ -726,8 +726,9 @@ export class AirwavePlayer extends HTMLElement {
       this.feed({ kind: 'go-live' });
       return;
     }
-    if (isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0))
-      this.video.currentTime = positionS;
+    // While he seeks, hls.js tells the latency of before.
+    const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
+    if (behind || isBehind(positionS - this.video.currentTime, 0)) this.video.currentTime = positionS;
     this.wantsToPlay = true;
     this.tryToPlay();
   }
