@@ -238,6 +238,18 @@ impl OpenBroadcasts {
         Some((broadcast, std::mem::replace(brought, by.clone())))
     }
 
+    /// Who brought it does no more: it ends (decision 148), also where one that he took it over from has some of it still. What came
+    /// from him alone has ended, and who asks for something new would ask nobody.
+    pub(crate) fn loses(&self, path: &Path, by: &Arc<Carried>) {
+        let open = lock(&self.broadcasts);
+        let his = |there: &&There| there.brought.as_ref().is_some_and(|it| Arc::ptr_eq(it, by));
+        let broadcast = open.get(path).filter(his).and_then(|there| there.producer.upgrade());
+        drop(open);
+        if let Some(broadcast) = broadcast {
+            broadcast.end_for_all(Close::SourceLost);
+        }
+    }
+
     /// Hears of broadcasts whose upstreams go away.
     pub(crate) fn going(&self) -> watch::Receiver<()> {
         self.going.subscribe()
@@ -577,10 +589,14 @@ impl Relaying {
         let asks = self.announced.is_some() && !self.going && self.serves(at);
         let Some(place) = self.places.get(at).filter(|_| asks) else { return };
         let broadcast = place.broadcast.clone();
+        let takes_over = publisher.uplink.as_ref().is_some_and(|pull| pull.before.is_some());
+        let most = PUBLISHED_TRACKS_MAX;
         for name in broadcast.tracks() {
             let Some(place) = self.places.get(at) else { return };
             let over = broadcast.get(&name).is_none_or(|track| track.ended().is_some());
-            if over || place.asked.len() >= PUBLISHED_TRACKS_MAX || place.asked.contains(&name) {
+            // What another one has brought is brought on, however much it is.
+            let full = if takes_over { place.is_full() } else { place.asked.len() >= most };
+            if over || full || place.asked.contains(&name) {
                 continue;
             }
             let (all, wanted) = (broadcast.clone(), name.clone());

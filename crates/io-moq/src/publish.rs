@@ -16,6 +16,7 @@ use spine::{PublishError, TrackInfo, Waiting, track};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::handover::{Hands, Stage};
 use crate::limits::{RENDEZVOUS_MAX, SUBSCRIBE_ANSWER_MAX};
 use crate::link::{Link, Told};
 use crate::names::path_of;
@@ -220,18 +221,28 @@ async fn subscribe(
     mark: impl FnOnce() -> Option<Mark> + Send,
     make: impl FnOnce(Result<TrackInfo, RequestCode>) -> Option<track::Producer> + Send,
 ) -> Taken {
-    let unwanted = async {
+    let mut unwanted = std::pin::pin!(async {
         match unwanted {
             Some(unwanted) => unwanted.await,
             None => std::future::pending().await,
         }
-    };
+    });
     let asked = tokio::select! {
         asked = ask_over(&link, track, how, pull.as_ref()) => asked,
-        () = unwanted => Err(Denied::Over),
+        () = &mut unwanted => return Taken::Cancelled,
     };
     let granted = match asked {
         Ok(granted) => granted,
+        Err(denied) if denied.by_who_goes(&link) => {
+            // Whoever takes over what it brings is asked, once this is dropped.
+            if let Some(pull) = &pull {
+                tokio::select! {
+                    _ = pull.carried.stage_after(Stage::Going) => {}
+                    () = unwanted => {}
+                }
+            }
+            return Taken::Cancelled;
+        }
         Err(Denied::Answered(error)) => {
             let reason = error.reason.escape_debug();
             tracing::info!(code = ?error.code, %reason, "moq: a track is not given");
@@ -258,6 +269,16 @@ pub(crate) enum Denied {
     Over,
     /// It can't be asked for.
     Misuse,
+}
+
+impl Denied {
+    /// Whether that is because the peer goes away (draft-18 §10.4): the same may be had of another one.
+    fn by_who_goes(&self, link: &Link) -> bool {
+        match self {
+            Self::Answered(error) => error.code == RequestCode::GoingAway,
+            Self::Over | Self::Misuse => link.with(|session| session.peer_goes_away()),
+        }
+    }
 }
 
 /// A subscription of ours that the peer has agreed to. Dropped, it is cancelled.
@@ -316,34 +337,38 @@ impl Granted {
             let _paused = (taken == Taken::Unread).then(|| track.pause());
             // The old one first: there is one subscription to a track. What is here already is dropped.
             drop((asked, counted));
-            if taken == Taken::Unread {
-                let given = async {
-                    match pull.as_ref().and_then(|pull| pull.hands(&name)) {
-                        Some(hands) => hands.carried.is_left(&hands.key).await,
-                        None => std::future::pending().await,
-                    }
-                };
+            let hands = pull.as_ref().and_then(|pull| pull.hands(&name));
+            let again = if taken == Taken::Unread {
                 tokio::select! {
                     read = is_read(&mut track) => if !read {
                         return Taken::Refused;
                     },
-                    () = given => return Taken::HandedOver,
+                    () = is_left(hands.as_ref()) => return Taken::HandedOver,
                 }
                 known = track.consume().largest().map(location);
-                let again = (Filter::NextObject, None);
-                self = match ask_over(&link, name, again, pull.as_ref()).await {
-                    Ok(granted) => granted,
-                    Err(_) => return Taken::Cancelled,
-                };
-                continue;
-            }
-            let largest = track.consume().largest().map_or(0, |largest| largest.group);
-            let again = Filter::From(Location::new(largest, 0));
+                Filter::NextObject
+            } else {
+                let largest = track.consume().largest().map_or(0, |largest| largest.group);
+                Filter::From(Location::new(largest, 0))
+            };
             self = match ask_over(&link, name, (again, None), pull.as_ref()).await {
                 Ok(granted) => granted,
+                Err(denied) if hands.is_some() && denied.by_who_goes(&link) => {
+                    // Kept for who takes it over: who waits for it is not told that it is over.
+                    is_left(hands.as_ref()).await;
+                    return Taken::HandedOver;
+                }
                 Err(_) => return Taken::Cancelled,
             };
         }
+    }
+}
+
+/// Until a track that is not asked for here comes from elsewhere.
+async fn is_left(hands: Option<&Hands>) {
+    match hands {
+        Some(hands) => hands.carried.is_left(&hands.key).await,
+        None => std::future::pending().await,
     }
 }
 

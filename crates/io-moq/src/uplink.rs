@@ -100,8 +100,12 @@ async fn run(
         let (words, advice) = ended.words();
         if matches!(ended, Ended::Over(Over::GoAway { .. })) {
             tracing::info!(upstream = name, "moq: an upstream goes away");
-            going.truncate(UPLINKS_GOING_MAX - 1);
-            going.push_front(link);
+            // One that told nothing before it asked us to leave brings nothing: it has no place among those that do.
+            going.retain_mut(brings);
+            if brings(&mut link) {
+                going.truncate(UPLINKS_GOING_MAX - 1);
+                going.push_front(link);
+            }
         } else if said.is_new(&words, stood.is_some()) {
             tracing::warn!(upstream = name, reason = words, advice, "moq: no upstream");
         }
@@ -114,6 +118,12 @@ async fn run(
     for mut link in going {
         while link.join_next().await.is_some() {}
     }
+}
+
+/// Whether this connection is there still.
+fn brings(link: &mut JoinSet<(Ended, Option<Duration>)>) -> bool {
+    while link.try_join_next().is_some() {}
+    !link.is_empty()
 }
 
 /// Says that an upstream asks us to leave, and for how long it has told what it has.

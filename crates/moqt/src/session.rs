@@ -183,6 +183,11 @@ impl Session {
         self.peer_node
     }
 
+    /// Whether the peer has said GOAWAY of the whole session: it takes no more requests (draft-18 §10.4).
+    pub fn peer_goes_away(&self) -> bool {
+        self.goaways.received
+    }
+
     /// Requests that are open, of both sides.
     pub fn open_requests(&self) -> usize {
         self.requests.len()

@@ -288,6 +288,11 @@ impl Producer {
     /// The broadcast is over.
     pub fn end(mut self, why: Close) {
         self.done = true;
+        self.end_for_all(why);
+    }
+
+    /// The same while others keep it, too.
+    pub fn end_for_all(&self, why: Close) {
         self.shared.end(Some(self.term), why);
     }
 }

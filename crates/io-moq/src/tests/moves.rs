@@ -18,6 +18,7 @@ use super::duties::{code, text};
 use super::relay::{room, send};
 use super::rig::{Client, Rig, Subscribed, answered, next_object, soon, until};
 use super::uplinks::{Told, Upstream, edge, path};
+use crate::limits::{PUBLISHED_TRACKS_MAX, UPLINK_ASKS_EACH, UPLINKS_GOING_MAX};
 use crate::link::Told as Heard;
 use crate::transport::SendStream;
 
@@ -271,6 +272,135 @@ async fn d18_who_comes_while_an_upstream_goes_away_waits_for_the_next_one() {
     send(&new.peer, here.unwrap(), 0, 0, "on", true).await;
     viewer.sees(&[(0, 0, "on")]).await;
     viewer.check();
+}
+
+/// What waits for its turn there is asked for where it comes from next.
+#[tokio::test]
+async fn d18_what_waits_at_an_upstream_that_goes_away_is_not_refused() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, _) = Viewer::of(&rig, &mut old).await;
+    let late = rig.client("/").await;
+    let ask = |name: &str| {
+        let track = super::rig::track(&["open", "room"], name);
+        late.link.request(Request::Subscribe { track, parameters: next_object() }).unwrap()
+    };
+    let asked: Vec<_> = (0..UPLINK_ASKS_EACH).map(|n| ask(&n.to_string())).collect();
+    let mut open = Vec::new();
+    while open.len() < asked.len() {
+        open.push(old.subscribe().await.0);
+    }
+    let (_, mut answers) = ask("late");
+    // When this is answered, that waits.
+    let (_, mut there) = ask("chat");
+    assert_eq!(code(&answered(&mut there).await), None);
+    go_away(&old, String::new());
+    let mut new = first.accept().await;
+    for id in open {
+        let answer = Answer::error(moqt::RequestCode::DoesNotExist, "");
+        old.peer.command(Command::Answer { id, answer });
+    }
+    for (_, mut answers) in asked {
+        assert!(code(&answered(&mut answers).await).is_some());
+    }
+    new.tell(&["open", "room"]);
+    while answers.is_empty() {
+        let (id, name, _) = new.subscribe().await;
+        new.peer.command(Command::Answer { id, answer: Answer::ok() });
+        if name == "late" {
+            until("the answer", || !answers.is_empty()).await;
+        }
+    }
+    assert_eq!(code(&answered(&mut answers).await), None);
+    viewer.check();
+}
+
+/// Where it sends us it is on its way out as well, and says so before all else: what is kept is kept.
+#[tokio::test]
+async fn d18_who_is_sent_to_and_fro_keeps_what_there_is() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, asked) = Viewer::of(&rig, &mut old).await;
+    go_away(&old, String::new());
+    for _ in 0..UPLINKS_GOING_MAX {
+        let next = first.accept_silently().await;
+        go_away(&next, String::new());
+        soon("it to be left", next.peer.link.connection.closed()).await;
+    }
+    let mut new = first.accept().await;
+    send(&old.peer, asked, 0, 0, "a", true).await;
+    viewer.sees(&[(0, 0, "a")]).await;
+    new.tell(&["open", "room"]);
+    let here = give(&mut new, Some((0, 0))).await;
+    give_past(&mut new, &["a"]).await;
+    soon("the old one to be left", old.peer.link.connection.closed()).await;
+    send(&new.peer, here, 1, 0, "b", true).await;
+    viewer.sees(&[(1, 0, "b")]).await;
+    viewer.check();
+}
+
+/// Who has taken it over is lost while the old one still brings some of it: what came from him alone is over, and so all of it is, to
+/// be there again as soon as he is.
+#[tokio::test]
+async fn d18_who_takes_over_from_an_upstream_and_is_lost_ends_what_he_took() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, asked) = Viewer::of(&rig, &mut old).await;
+    let mut stays = begin(&old.peer, asked, 0, true).await;
+    stays.object(0, "a").await;
+    viewer.sees(&[(0, 0, "a")]).await;
+    go_away(&old, String::new());
+    let mut new = first.accept().await;
+    new.tell(&["open", "room"]);
+    give(&mut new, Some((0, 0))).await;
+    give_past(&mut new, &["a"]).await;
+    drop(new);
+    let again = first.accept().await;
+    again.tell(&["open", "room"]);
+    let news = async { [viewer.namespaces.recv().await, viewer.namespaces.recv().await] };
+    let news = soon("the end and the beginning", news).await;
+    assert!(matches!(
+        news,
+        [
+            Some(Heard::Event(Event::NamespaceDone { .. })),
+            Some(Heard::Event(Event::Namespace { .. }))
+        ]
+    ));
+    // By us, who need nothing of it: its own time is not over.
+    let left = soon("the old one to be left", old.peer.link.connection.closed()).await;
+    assert_eq!(left.code, Some(0));
+}
+
+/// However many tracks it brings.
+#[tokio::test]
+async fn d18_all_tracks_of_an_upstream_that_goes_away_come_from_the_next_one() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, _) = Viewer::of(&rig, &mut old).await;
+    let others = rig.client("/").await;
+    let mut followed = Vec::new();
+    for n in 0..PUBLISHED_TRACKS_MAX {
+        let track = super::rig::track(&["open", "room"], &n.to_string());
+        let request = Request::Subscribe { track, parameters: next_object() };
+        let (id, mut answers) = others.link.request(request).unwrap();
+        give(&mut old, None).await;
+        let answer = answered(&mut answers).await;
+        assert_eq!(code(&answer), None);
+        followed.push(others.follow(id, answer, answers));
+    }
+    go_away(&old, String::new());
+    let mut new = first.accept().await;
+    new.tell(&["open", "room"]);
+    for _ in 0..=PUBLISHED_TRACKS_MAX {
+        give(&mut new, None).await;
+    }
+    soon("the old one to be left", old.peer.link.connection.closed()).await;
+    viewer.check();
+    assert!(followed.iter().all(|one| !one.taken.is_finished()));
 }
 
 /// That there is nothing any more is heard of before the last of it has come.

@@ -23,6 +23,7 @@ use crate::limits::{
 };
 use crate::listen::protocols;
 use crate::publish::ask_over;
+use crate::take::Taken;
 use crate::transport::{Certificate, Congestion, Endpoint, Network, Trust};
 use crate::uplink::{Pull, Uplink, UplinkStatus};
 
@@ -77,6 +78,13 @@ impl Upstream {
 
     /// Who comes, and what he wants to be told of.
     pub(super) async fn accept(&self) -> Told {
+        let told = self.accept_silently().await;
+        told.peer.command(Command::Answer { id: told.id, answer: Answer::ok() });
+        told
+    }
+
+    /// The same, who has no answer yet.
+    pub(super) async fn accept_silently(&self) -> Told {
         let incoming = soon("somebody", self.endpoint.accept()).await.unwrap();
         let connection = incoming.accept().await.unwrap();
         let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn)).unwrap();
@@ -85,7 +93,6 @@ impl Upstream {
         let mut peer = Client::drive(self.endpoint.clone(), connection, session);
         let (id, request) = peer.asked().await;
         assert!(matches!(request, Request::SubscribeNamespace { .. }), "{request:?}");
-        peer.command(Command::Answer { id, answer: Answer::ok() });
         Told { peer, id }
     }
 }
@@ -211,6 +218,39 @@ async fn a_track_that_nobody_reads_is_left_and_asked_for_when_somebody_does() {
     }
     assert!(!taking.is_finished(), "it goes on with the next one");
     drop((kept, broadcast));
+}
+
+/// Nor is it at an end when the upstream takes no requests any more: whoever takes over has it then.
+#[tokio::test(start_paused = true)]
+async fn d18_a_track_that_nobody_reads_is_kept_for_who_takes_over() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["open", "room"]);
+    let name = spine::TrackName::from_static("chat");
+    let _written = broadcast.track(name.clone(), TrackInfo::default()).unwrap();
+    let node = rig.client_over_in(&network, Version::Draft18).await;
+    let (pull, chat) = (Pull::new(Arc::default()), track(&["open", "room"], "chat"));
+    let how = (Filter::NextObject, None);
+    let granted = ask_over(&node.link, chat.clone(), how, Some(&pull)).await;
+    let local = spine::Origin::new(spine::Limits::default());
+    let route = Route::local(NodeId(0), 0);
+    let kept = local.publish(&path(&["here"]), route, Takeover::Refuse).unwrap();
+    let here = kept.consume().derive(name, TrackInfo::default()).unwrap();
+    let reader = here.consume();
+    let taking = tokio::spawn(granted.ok().unwrap().take(here, true, Some(pull.clone())));
+    let ms = Duration::from_millis;
+    tokio::time::sleep(UPLINK_PAUSED_MAX * 2).await;
+    assert_eq!(pull.status.subscriptions.load(Ordering::Relaxed), 0, "nobody reads it");
+    rig.stop();
+    tokio::time::sleep(ms(100)).await;
+    assert!(node.link.with(|session| session.peer_goes_away()));
+    let _reads = reader.interest();
+    tokio::time::sleep(ms(500)).await;
+    assert!(!taking.is_finished() && reader.ended().is_none(), "it is over for who reads it");
+    let before = Some(Arc::downgrade(&pull.carried));
+    let next = Pull { before, ..Pull::new(Arc::default()) };
+    next.hands(&chat).unwrap().tell(None);
+    assert_eq!(taking.await.unwrap(), Taken::HandedOver);
 }
 
 /// So few at once that none of it waits for long to be read.

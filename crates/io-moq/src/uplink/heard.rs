@@ -170,12 +170,13 @@ impl Heard<'_> {
     }
 }
 
-/// Gives up its place when it is dropped, unless that is another's by then.
-struct LeavesPlace<'a>(&'a Carried);
+/// Gives up its place and its broadcast when it is dropped, unless they are another's by then.
+struct Leaves<'a>(&'a Carrier, &'a Arc<Carried>);
 
-impl Drop for LeavesPlace<'_> {
+impl Drop for Leaves<'_> {
     fn drop(&mut self) {
-        drop(self.0.give_place());
+        self.0.relay.open.loses(&self.0.path, self.1);
+        drop(self.1.give_place());
     }
 }
 
@@ -256,7 +257,7 @@ impl Carrier {
             let (tell, offers) = mpsc::unbounded_channel();
             let _ = tell.send(Offer::Told);
             let carried = pull.carried.clone();
-            let _place = LeavesPlace(&carried);
+            let _leaves = Leaves(&self, &carried);
             let publisher = self.publisher(offers, pull);
             let mut serving = std::pin::pin!(open::serve(publisher, self.path.clone(), broadcast));
             loop {
