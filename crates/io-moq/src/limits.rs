@@ -366,6 +366,10 @@ pub const UPLINK_LAST_MAX: Duration = Duration::from_secs(5);
 /// and a group may last for ten seconds.
 pub const UPLINK_MOVE_MAX: Duration = Duration::from_secs(30);
 
+/// A track of it that has all come from elsewhere is taken from it for so long still: a group of which the first packet was lost begins
+/// behind the next one.
+pub const UPLINK_LATE: Duration = Duration::from_secs(2);
+
 /// Connections to an upstream that are kept so beside the one that goes on.
 pub const UPLINKS_GOING_MAX: usize = 2;
 

@@ -593,10 +593,16 @@ impl Relaying {
         let most = PUBLISHED_TRACKS_MAX;
         for name in broadcast.tracks() {
             let Some(place) = self.places.get(at) else { return };
-            let over = broadcast.get(&name).is_none_or(|track| track.ended().is_some());
+            let track = broadcast.get(&name);
+            let over = track.as_ref().is_none_or(|track| track.ended().is_some());
             // What another one has brought is brought on, however much it is.
             let full = if takes_over { place.is_full() } else { place.asked.len() >= most };
             if over || full || place.asked.contains(&name) {
+                continue;
+            }
+            // What nobody reads costs its publisher nothing: it is this one's, and asked for once somebody does.
+            if takes_over && track.is_some_and(|track| !track.is_read()) {
+                self.keep(publisher, at, name);
                 continue;
             }
             let (all, wanted) = (broadcast.clone(), name.clone());
@@ -626,6 +632,24 @@ impl Relaying {
         let at = at.clone();
         self.taking.push(Box::pin(async move {
             let _: Taken = take.await;
+            drop(kept);
+            Over::Asked(at, name)
+        }));
+    }
+
+    /// Has a track that another one brought, and asks for it when somebody reads it.
+    fn keep(&mut self, publisher: &Publisher, at: &Path, name: TrackName) {
+        let (Some(namespace), Some(kept)) = (namespace_of(at), self.relay.open.there(at)) else {
+            return;
+        };
+        let Some(place) = self.places.get_mut(at) else { return };
+        let Ok(track) = place.broadcast.derive(name.clone(), TrackInfo::default()) else { return };
+        place.asked.insert(name.clone());
+        let bytes = Bytes::copy_from_slice(name.as_bytes());
+        let keep = publisher.keep(namespace, bytes, track);
+        let at = at.clone();
+        self.taking.push(Box::pin(async move {
+            let _: Taken = keep.await;
             drop(kept);
             Over::Asked(at, name)
         }));

@@ -207,6 +207,31 @@ impl Publisher {
         }
     }
 
+    /// Has a track that another one brought and nobody reads, and asks the peer for it once somebody does.
+    pub(crate) fn keep(
+        &self,
+        namespace: Namespace,
+        name: Bytes,
+        mut track: track::Producer,
+    ) -> impl Future<Output = Taken> + Send + use<> {
+        let (link, relayed, pull) = (self.link.clone(), self.relayed, self.uplink.clone());
+        async move {
+            let Ok(name) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
+            let paused = track.pause();
+            if let Some(mut hands) = pull.as_ref().and_then(|pull| pull.hands(&name)) {
+                // From the next object on, whichever that is.
+                hands.tell(None);
+            }
+            let pull = pull.map(|pull| Pull { before: None, ..pull });
+            let granted = ask_when_read(&link, name, &mut track, pull.as_ref()).await;
+            drop(paused);
+            match granted {
+                Ok(granted) => granted.take(track, relayed, pull).await,
+                Err(taken) => taken,
+            }
+        }
+    }
+
     /// A track that the peer brings is its own until this is dropped.
     fn own(&self, name: &spine::TrackName) -> Option<Mark> {
         Some(self.viewer.own_tracks.mark(&path_of(&self.namespace)?, Some(name)))
@@ -289,6 +314,8 @@ pub(crate) struct Granted {
     parameters: Parameters,
     pub(crate) properties: Properties,
     counted: Option<OneMore>,
+    /// The largest object that was here when it was asked for.
+    known: Option<Location>,
 }
 
 impl Granted {
@@ -305,7 +332,6 @@ impl Granted {
         relayed: bool,
         pull: Option<Pull>,
     ) -> Taken {
-        let mut known = None;
         let mut pull = pull;
         loop {
             let hands = pull.as_ref().and_then(|pull| pull.hands(&self.track));
@@ -316,7 +342,7 @@ impl Granted {
             saw(&track, &self.parameters);
             // What is here from earlier is not fetched.
             let largest = self.parameters.largest;
-            let before = largest.filter(|largest| Some(*largest) > known);
+            let before = largest.filter(|largest| Some(*largest) > self.known);
             let Self { track: name, asked, told, counted, .. } = self;
             let (link, id) = asked.request();
             let leaves = pull.is_some();
@@ -337,30 +363,56 @@ impl Granted {
             let _paused = (taken == Taken::Unread).then(|| track.pause());
             // The old one first: there is one subscription to a track. What is here already is dropped.
             drop((asked, counted));
-            let hands = pull.as_ref().and_then(|pull| pull.hands(&name));
-            let again = if taken == Taken::Unread {
-                tokio::select! {
-                    read = is_read(&mut track) => if !read {
-                        return Taken::Refused;
-                    },
-                    () = is_left(hands.as_ref()) => return Taken::HandedOver,
-                }
-                known = track.consume().largest().map(location);
-                Filter::NextObject
+            let granted = if taken == Taken::Unread {
+                ask_when_read(&link, name, &mut track, pull.as_ref()).await
             } else {
                 let largest = track.consume().largest().map_or(0, |largest| largest.group);
-                Filter::From(Location::new(largest, 0))
+                let again = Filter::From(Location::new(largest, 0));
+                ask_again(&link, name, again, pull.as_ref()).await
             };
-            self = match ask_over(&link, name, (again, None), pull.as_ref()).await {
+            self = match granted {
                 Ok(granted) => granted,
-                Err(denied) if hands.is_some() && denied.by_who_goes(&link) => {
-                    // Kept for who takes it over: who waits for it is not told that it is over.
-                    is_left(hands.as_ref()).await;
-                    return Taken::HandedOver;
-                }
-                Err(_) => return Taken::Cancelled,
+                Err(taken) => return taken,
             };
         }
+    }
+}
+
+/// Asks for a track that nobody reads once somebody does; or how it came to its end.
+async fn ask_when_read(
+    link: &Arc<Link>,
+    name: moqt::TrackName,
+    track: &mut track::Producer,
+    pull: Option<&Pull>,
+) -> Result<Granted, Taken> {
+    let hands = pull.and_then(|pull| pull.hands(&name));
+    tokio::select! {
+        read = is_read(track) => if !read {
+            return Err(Taken::Refused);
+        },
+        () = is_left(hands.as_ref()) => return Err(Taken::HandedOver),
+    }
+    let known = track.consume().largest().map(location);
+    let granted = ask_again(link, name, Filter::NextObject, pull).await?;
+    Ok(Granted { known, ..granted })
+}
+
+/// Asks for a track that is here already; or how it came to its end.
+async fn ask_again(
+    link: &Arc<Link>,
+    name: moqt::TrackName,
+    filter: Filter,
+    pull: Option<&Pull>,
+) -> Result<Granted, Taken> {
+    let hands = pull.and_then(|pull| pull.hands(&name));
+    match ask_over(link, name, (filter, None), pull).await {
+        Ok(granted) => Ok(granted),
+        Err(denied) if hands.is_some() && denied.by_who_goes(link) => {
+            // Kept for who takes it over: who waits for it is not told that it is over.
+            is_left(hands.as_ref()).await;
+            Err(Taken::HandedOver)
+        }
+        Err(_) => Err(Taken::Cancelled),
     }
 }
 
@@ -430,7 +482,10 @@ pub(crate) async fn ask_over(
         match timeout_at(until, told.recv()).await.ok().flatten() {
             Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                 Answer::Ok { properties, parameters } => {
-                    return Ok(Granted { track, asked, told, parameters, properties, counted });
+                    let known = None;
+                    let granted =
+                        Granted { track, asked, told, parameters, properties, counted, known };
+                    return Ok(granted);
                 }
                 Answer::Error(error) => return Err(Denied::Answered(error)),
                 Answer::FetchOk(_) => return Err(Denied::Over),

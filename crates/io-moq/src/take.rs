@@ -19,6 +19,7 @@ use moqt::session::{Command, DataHeader, Event};
 use moqt::{Answer, DoneCode, Location, Parameters, Properties, RequestId, ResetCode};
 use spine::{Close, Header, ObjectWriter, WriteError, group, track};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use fault::Fault;
 use wants::{Wanted, Wants};
@@ -26,6 +27,7 @@ use wants::{Wanted, Wants};
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
 use crate::handover::{Hands, Rest};
+use crate::limits::UPLINK_LATE;
 use crate::link::{DataStream, Link, Told, rest_of_head};
 use crate::names::{path_of, reset, reset_of};
 use crate::play::at;
@@ -112,10 +114,13 @@ pub(crate) async fn take(
         }
     }
     let mut wanted = Wants::new(target);
+    // When it is left, if nothing more has begun by then.
+    let mut left: Option<Instant> = None;
     let taken = loop {
-        if rest.is_over() && past.is_empty() {
-            break Taken::HandedOver;
-        }
+        left = match rest.is_over() && past.is_empty() {
+            true => left.or_else(|| Some(Instant::now() + UPLINK_LATE)),
+            false => None,
+        };
         let given = async {
             match &hands {
                 Some(hands) if !rest.is_given() => hands.given().await,
@@ -224,6 +229,7 @@ pub(crate) async fn take(
                 rest.comes_elsewhere(largest);
                 continue;
             }
+            () = at_last(left) => break Taken::HandedOver,
         };
         let Some(fault) = fault else { continue };
         if let Some(why) = fault.malformed() {
@@ -245,6 +251,13 @@ pub(crate) async fn take(
         link.command(Command::Cancel { id, code: ResetCode::MalformedTrack });
     }
     taken
+}
+
+async fn at_last(left: Option<Instant>) {
+    match left {
+        Some(left) => sleep_until(left).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The largest object that the publisher knows is the largest here too (draft-18 §10.2.5: a relay does not

@@ -233,6 +233,71 @@ async fn d18_what_is_on_its_way_from_an_upstream_that_goes_away_still_comes() {
     viewer.check();
 }
 
+/// A group of which the first packet was lost begins behind the next one, that has come to its end by then.
+#[tokio::test]
+async fn d18_a_group_that_comes_late_from_an_upstream_that_goes_away_still_comes() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, asked) = Viewer::of(&rig, &mut old).await;
+    send(&old.peer, asked, 0, 0, "a", true).await;
+    viewer.sees(&[(0, 0, "a")]).await;
+    go_away(&old, String::new());
+    let mut new = first.accept().await;
+    new.tell(&["open", "room"]);
+    let here = give(&mut new, Some((2, 0))).await;
+    give_past(&mut new, &["c"]).await;
+    viewer.sees(&[(2, 0, "c")]).await;
+    send(&old.peer, asked, 2, 0, "c", true).await;
+    // When this is here, that is.
+    send(&new.peer, here, 3, 0, "d", true).await;
+    viewer.sees(&[(3, 0, "d")]).await;
+    send(&old.peer, asked, 1, 0, "b", true).await;
+    viewer.sees(&[(1, 0, "b")]).await;
+    soon("the old one to be left", old.peer.link.connection.closed()).await;
+    viewer.check();
+}
+
+/// Levels that nobody watches any more would be encoded for nobody, all at once.
+#[tokio::test]
+async fn d18_what_nobody_reads_of_an_upstream_that_goes_away_is_not_asked_for() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, _) = Viewer::of(&rig, &mut old).await;
+    let other = rig.client("/").await;
+    let ask = || {
+        let track = super::rig::track(&["open", "room"], "level");
+        other.link.request(Request::Subscribe { track, parameters: next_object() }).unwrap()
+    };
+    let (id, mut answers) = ask();
+    let asked = give(&mut old, None).await;
+    let answer = answered(&mut answers).await;
+    let mut level = other.follow(id, answer, answers);
+    send(&old.peer, asked, 0, 0, "a", true).await;
+    assert_eq!(text(&level.next().await), (0, 0, "a"));
+    other.command(Command::Cancel { id, code: moqt::ResetCode::Cancelled });
+    let there = rig.origin.get(&path(&["open", "room"])).unwrap();
+    let track = there.get(&spine::TrackName::from_static("level")).unwrap();
+    until("nobody reads it", || !track.is_read()).await;
+    go_away(&old, String::new());
+    let mut new = first.accept().await;
+    new.tell(&["open", "room"]);
+    give(&mut new, None).await;
+    // By us: there is nothing to wait for.
+    let left = soon("the old one to be left", old.peer.link.connection.closed()).await;
+    assert_eq!(left.code, Some(0));
+    let (id, mut answers) = ask();
+    let (here, name, _) = new.subscribe().await;
+    assert_eq!(name, "level");
+    new.peer.command(Command::Answer { id: here, answer: Answer::ok() });
+    let answer = answered(&mut answers).await;
+    let mut level = other.follow(id, answer, answers);
+    send(&new.peer, here, 9, 0, "b", true).await;
+    assert_eq!(text(&level.next().await), (9, 0, "b"));
+    viewer.check();
+}
+
 /// Who comes in the middle is served by the new one; and what that refuses at first is asked for again.
 #[tokio::test]
 async fn d18_who_comes_while_an_upstream_goes_away_waits_for_the_next_one() {
