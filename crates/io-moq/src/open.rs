@@ -661,13 +661,20 @@ impl Relaying {
         if (self.announced.is_none() && at != self.path) || !self.serves(&at) {
             return;
         }
-        let turns = publisher.uplink.as_ref().map(|pull| pull.fetches.clone());
-        let link = publisher.link.clone();
+        let (pull, link) = (publisher.uplink.clone(), publisher.link.clone());
         self.taking.push(Box::pin(async move {
-            let _turn = match &turns {
-                Some(turns) => turns.acquire().await.ok(),
+            let _turn = match &pull {
+                Some(pull) => pull.fetches.acquire().await.ok(),
                 None => None,
             };
+            if let Some(pull) = &pull
+                && link.with(|session| session.peer_goes_away())
+            {
+                // Whoever takes over what it brings is asked, once this is dropped.
+                pull.carried.stage_after(Stage::Going).await;
+                drop(request);
+                return Over::Fetched;
+            }
             // Nobody may have waited so long.
             if request.is_wanted() {
                 upstream::fetch(link, namespace, request).await;

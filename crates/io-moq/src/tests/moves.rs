@@ -10,7 +10,7 @@ use moqt::data::{FetchObject, FetchWriter, ObjectHead, Status, SubgroupHeader, S
 use moqt::data::{SubgroupWriter, Via};
 use moqt::session::{Command, Event};
 use moqt::{
-    Answer, Fetch, FetchOk, GroupOrder, Location, Parameters, Properties, Request, RequestId,
+    Answer, Fetch, FetchOk, GroupOrder, Location, Parameters, Properties, Range, Request, RequestId,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -18,7 +18,10 @@ use super::duties::{code, text};
 use super::relay::{room, send};
 use super::rig::{Client, Rig, Subscribed, answered, next_object, soon, until};
 use super::uplinks::{Told, Upstream, edge, path};
-use crate::limits::{PUBLISHED_TRACKS_MAX, UPLINK_ASKS_EACH, UPLINKS_GOING_MAX};
+use crate::limits::{
+    DATA_STREAMS_FIRST, PUBLISHED_TRACKS_MAX, UPLINK_ASKS_EACH, UPLINK_FETCHES_MAX,
+    UPLINKS_GOING_MAX,
+};
 use crate::link::Told as Heard;
 use crate::transport::SendStream;
 
@@ -378,6 +381,58 @@ async fn d18_what_waits_at_an_upstream_that_goes_away_is_not_refused() {
         }
     }
     assert_eq!(code(&answered(&mut answers).await), None);
+    viewer.check();
+}
+
+/// The same of what was there before.
+#[tokio::test]
+async fn d18_a_fetch_that_waits_at_an_upstream_that_goes_away_is_not_refused() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, asked) = Viewer::of(&rig, &mut old).await;
+    send(&old.peer, asked, 1_000, 0, "a", true).await;
+    viewer.sees(&[(1_000, 0, "a")]).await;
+    // Each lets us open a few streams at first.
+    let mut viewers = Vec::new();
+    while viewers.len() < UPLINK_FETCHES_MAX / DATA_STREAMS_FIRST as usize * 2 {
+        viewers.push(rig.client("/").await);
+    }
+    let fetch = |n: usize| {
+        let at = Location::new(2 * n as u64, 0);
+        let fetch = Fetch::Standalone { track: room(), range: Range { start: at, end: at } };
+        let request = Request::Fetch { fetch, parameters: Parameters::default() };
+        viewers[n % viewers.len()].link.request(request).unwrap()
+    };
+    let _asked: Vec<_> = (0..UPLINK_FETCHES_MAX).map(fetch).collect();
+    let mut open = Vec::new();
+    while open.len() < UPLINK_FETCHES_MAX {
+        if let (id, Request::Fetch { .. }) = old.peer.asked().await {
+            open.push(id);
+        }
+    }
+    let _last = fetch(UPLINK_FETCHES_MAX);
+    // When this is answered, that waits.
+    let last = &viewers[UPLINK_FETCHES_MAX % viewers.len()];
+    assert_eq!(code(&last.subscribe(room(), next_object()).await.answer), None);
+    go_away(&old, String::new());
+    let mut new = first.accept().await;
+    for id in open {
+        let answer = Answer::error(moqt::RequestCode::DoesNotExist, "");
+        old.peer.command(Command::Answer { id, answer });
+    }
+    new.tell(&["open", "room"]);
+    let is_last = |range: Range| range.start.group == 2 * UPLINK_FETCHES_MAX as u64;
+    loop {
+        match new.peer.asked().await {
+            (_, Request::Fetch { fetch: Fetch::Standalone { range, .. }, .. })
+                if is_last(range) =>
+            {
+                break;
+            }
+            _ => {}
+        }
+    }
     viewer.check();
 }
 
