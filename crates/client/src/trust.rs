@@ -61,6 +61,14 @@ impl Trust {
         Ok(TlsConnector::from(Arc::new(config)))
     }
 
+    /// The certificates of its file, as they are now; none, if it has no file.
+    pub fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+        match self {
+            Self::File(path) => certificates(path),
+            Self::System | Self::Fingerprint(_) | Self::Anybody => Ok(Vec::new()),
+        }
+    }
+
     /// What looks at a server's certificate.
     pub fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
         let provider = Arc::new(default_provider());

@@ -17,6 +17,7 @@ use io_moq::uplink::{Uplink, UplinkStatus};
 use media::date::date_time;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::admin::Metrics;
 use crate::config;
@@ -44,6 +45,8 @@ pub(crate) struct Upstreams {
 #[derive(Clone, Default)]
 pub(crate) struct Known {
     trust: client::trust::Trust,
+    /// What stood in its file.
+    certificates: Vec<CertificateDer<'static>>,
     prefixes: Vec<Namespace>,
     all: Vec<(String, Arc<Uplink>)>,
 }
@@ -61,12 +64,14 @@ impl Upstreams {
     pub(crate) fn next(&self, config: &config::Moq) -> anyhow::Result<Known> {
         let before = self.known().clone();
         let (trust, prefixes) = (config.upstream_trust.clone(), config.upstream_namespaces.clone());
-        let mut next = Known { trust, prefixes, all: Vec::new() };
+        let mut next = Known { trust, prefixes, ..Known::default() };
         if config.upstreams.is_empty() {
             return Ok(next);
         }
-        let verifier = config.upstream_trust.verifier().context("moq.upstream_trust")?;
-        let as_before = next.trust == before.trust && next.prefixes == before.prefixes;
+        next.certificates = next.trust.certificates().context("moq.upstream_trust")?;
+        let verifier = next.trust.verifier().context("moq.upstream_trust")?;
+        let believed = next.trust == before.trust && next.certificates == before.certificates;
+        let as_before = believed && next.prefixes == before.prefixes;
         for (name, upstream) in
             config::upstream_names(&config.upstreams).into_iter().zip(&config.upstreams)
         {
@@ -347,6 +352,36 @@ mod tests {
             "newest": { "group": 4, "object": 2, "ageMs": 12.345 },
         });
         assert_eq!(told["tracks"][0], expect);
+    }
+
+    /// Flips `moq.upstream_trust`: what stands in the file is what is believed, under whichever name.
+    #[test]
+    fn an_upstream_whose_certificate_is_put_right_is_believed_after_a_reload() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trust.pem");
+        let write = || {
+            let pair = rcgen::KeyPair::generate().unwrap();
+            let params = rcgen::CertificateParams::new(["origin.example".to_owned()]).unwrap();
+            std::fs::write(&file, params.self_signed(&pair).unwrap().pem()).unwrap();
+        };
+        write();
+        let said = [
+            r#"moq.upstreams=["moqt://origin.example"]"#.to_owned(),
+            format!("moq.upstream_trust={}", file.display()),
+        ];
+        let layers = said.map(|said| config::Layer::setting(&said).unwrap());
+        let said = config::load(&layers).unwrap().config.moq;
+        let upstreams = Upstreams::new(&said).unwrap();
+        let wanted = upstreams.wanted();
+        let first = wanted.borrow()[0].clone();
+        upstreams.change(upstreams.next(&said).unwrap());
+        assert!(Arc::ptr_eq(&first, &wanted.borrow()[0]), "it goes on as it is");
+        write();
+        upstreams.change(upstreams.next(&said).unwrap());
+        let next = wanted.borrow()[0].clone();
+        assert!(!Arc::ptr_eq(&first, &next) && Arc::ptr_eq(&first.status, &next.status));
+        std::fs::write(&file, "nothing").unwrap();
+        assert!(upstreams.next(&said).is_err());
     }
 
     #[test]
