@@ -67,6 +67,8 @@ pub struct Counters {
     pub refused_publishes: AtomicU64,
     /// Tokens of who wants to watch that were looked at, and wrong.
     pub wrong_tokens: AtomicU64,
+    /// Looks at who may watch.
+    pub looks: AtomicU64,
     /// Looks at who may watch at which tokens were not looked at, as too many had been wrong.
     pub unread_tokens: AtomicU64,
     /// Connections whose task panicked.

@@ -307,6 +307,7 @@ impl Viewer {
     }
 
     async fn ask(&self, watching: Watching) -> Result<Pass, Barred> {
+        self.relay.counters.looks.fetch_add(1, Ordering::Relaxed);
         let answer = (self.relay.gate)(watching).await;
         if answer.as_ref().is_err_and(|barred| barred.why == Why::TooMany) {
             self.relay.counters.unread_tokens.fetch_add(1, Ordering::Relaxed);

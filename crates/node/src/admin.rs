@@ -281,6 +281,7 @@ fn text(admin: &Admin) -> String {
             "Wrong tokens of those who want to watch over MoQ.",
             &counters.wrong_tokens,
         ),
+        ("moq_looks", "Looks at who may watch over MoQ.", &counters.looks),
         (
             "moq_tokens_unread",
             "Requests to watch over MoQ whose tokens were not looked at: too many were wrong.",

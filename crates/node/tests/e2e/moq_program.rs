@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use testkit::{Child, Clip, ClipSpec, Server, decode_errors, free_address, packets, wait_until};
@@ -431,6 +432,52 @@ fn a_token_opens_over_moq_what_is_locked_and_its_end_ends_the_view() {
     assert!(watched, "it watched until then");
     assert!(stop(neighbour).contains("nothing lost"));
     drop(encoders);
+}
+
+/// Who watches over MoQ is looked at whenever a link is taken back, and else so seldom that it would not do; the end of his own is his.
+#[test]
+fn who_watches_over_moq_is_looked_at_when_a_link_is_taken_back() {
+    let server = Server::start(AIRWAVE, &[]);
+    let (input, _, _encoder) = crate::access::locked(&server);
+    let links = format!("/stream/{}/links", input.uid);
+    let link = || {
+        let link = server.api("POST", &links, Some(&json!({ "name": "a friend" })));
+        let link = link.json()["result"].clone();
+        let text = |key: &str| link[key].as_str().unwrap().to_owned();
+        (format!("{links}/{}", text("id")), text("token"))
+    };
+    let delete = |path: &str| assert_eq!(server.api("DELETE", path, None).status, 200);
+    let (own, token) = link();
+    let viewer = watch(&address(&server, &token, &input.uid), &["--insecure", "--json"]);
+    wait_until("something to be watched", 60, || {
+        viewer.output().contains("\"frames\":").then_some(())
+    });
+    let looks = || server.metric("moq_looks_total");
+    // Each subscription has so many looks by itself.
+    let by_itself = |since: Instant| {
+        let each = since.elapsed().as_secs() / io_moq::limits::GATE_SELDOM.as_secs() + 1;
+        server.metric("moq_subscriptions_open") * each
+    };
+    let (begun, before) = (Instant::now(), looks());
+    let seconds = || viewer.output().lines().count();
+    let first = seconds();
+    wait_until("it to be watched for a while", 90, || (seconds() > first + 10).then_some(()));
+    let (made, most) = (looks() - before, by_itself(begun));
+    assert!(made <= most, "{made}, where {most} come by themselves");
+    // Links of others are taken back.
+    let (begun, before) = (Instant::now(), looks());
+    for _ in 0..8 {
+        let (friends, _) = link();
+        let seen = looks();
+        delete(&friends);
+        wait_until("a look", 60, || (looks() > seen).then_some(()));
+    }
+    let (made, least) = (looks() - before, by_itself(begun));
+    assert!(made > least, "{made}, where {least} come by themselves");
+    delete(&own);
+    let (code, output) = outcome(viewer);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("the server ended the subscription"), "{output}");
 }
 
 /// What anybody may relay has nothing to do with what is recorded here, also where it is named like that.
