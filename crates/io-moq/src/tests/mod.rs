@@ -30,6 +30,7 @@ mod rig;
 mod select;
 mod strangers;
 mod streams;
+mod told;
 mod traffic;
 mod turns;
 mod unread;

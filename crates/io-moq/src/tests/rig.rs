@@ -24,6 +24,7 @@ use testkit::Shape;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+pub(super) use super::told::answered;
 use crate::client::Server;
 use crate::clock;
 use crate::limits::{AHEAD_BYTES_ALL_MAX, CONNECTIONS_MAX, HALF_OPEN_UNPROVED_MAX};
@@ -720,16 +721,6 @@ impl Client {
 
     pub(super) fn command(&self, command: Command) {
         self.link.command(command);
-    }
-}
-
-pub(super) async fn answered(told: &mut mpsc::UnboundedReceiver<Told>) -> Answer {
-    loop {
-        match soon("an answer", told.recv()).await {
-            Some(Told::Event(Event::Answered { answer, .. })) => return answer,
-            Some(_) => {}
-            None => panic!("the request is over"),
-        }
     }
 }
 
