@@ -190,9 +190,9 @@ async fn send(
     let mut stream = link.connection.open_uni().await?;
     *opened = true;
     let number = urgency.now();
-    stream.set_priority(number);
+    stream.set_priority_in(number, priority::turn_of_past(number, id));
     link.log.fetch("local", stream.id(), id);
-    let mut out = Out { stream, urgency, number, begun: None };
+    let mut out = Out { link, stream, id, urgency, number, begun: None };
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
     let patient = timeout_ms.is_none();
     let fill = timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
@@ -446,7 +446,9 @@ async fn rest(object: &mut ObjectReader) -> ControlFlow<moqt::ResetCode, Vec<Byt
 
 /// The stream of an answer.
 struct Out<'a> {
+    link: &'a Link,
     stream: SendStream,
+    id: RequestId,
     urgency: Urgency<'a>,
     /// What the stream has.
     number: i32,
@@ -459,7 +461,7 @@ impl Out<'_> {
         let number = self.urgency.now();
         if number != self.number {
             self.number = number;
-            self.stream.set_priority(number);
+            self.stream.set_priority_in(number, priority::turn_of_past(number, self.id));
         }
     }
 
@@ -475,9 +477,14 @@ impl Out<'_> {
         }
     }
 
-    /// Writes, for as long as the peer takes something now and then: who reads nothing keeps nobody busy.
+    /// Writes, for as long as the peer takes something of the past now and then, of this or of what it waits behind: who reads nothing
+    /// keeps nobody busy.
     async fn write(&mut self, chunks: &mut [Bytes]) -> ControlFlow<moqt::ResetCode> {
-        let left = |chunks: &[Bytes]| chunks.iter().map(Bytes::len).sum::<usize>();
+        let taken = &self.link.past_taken;
+        let left = |chunks: &[Bytes]| {
+            let bytes: usize = chunks.iter().map(Bytes::len).sum();
+            (bytes, taken.load(Ordering::Relaxed))
+        };
         let (mut before, mut until) = (left(chunks), clock::now() + FETCH_MAX);
         // The live groups that it is sent beside may be counted anew.
         self.prioritise();
@@ -486,6 +493,7 @@ impl Out<'_> {
             tokio::select! {
                 written = self.stream.write(chunks) => return match written {
                     Ok(()) => {
+                        taken.fetch_add(1, Ordering::Relaxed);
                         self.begun.get_or_insert_with(clock::now);
                         ControlFlow::Continue(())
                     }

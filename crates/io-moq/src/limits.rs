@@ -170,7 +170,7 @@ pub const FILTER_RANGES_MAX: u64 = 32;
 /// of what a node reads of recordings at once.
 pub const PAST_PER_CONNECTION: usize = 24;
 
-/// The longest that a FETCH waits for who can bring what is not in memory; and for a peer that takes nothing of it.
+/// The longest that a FETCH waits for who can bring what is not in memory; and for a peer that takes nothing of the past.
 pub const FETCH_MAX: Duration = Duration::from_secs(30);
 
 /// An answer of a publisher to a FETCH that nobody reads on for so long is given up, and the rest asked for again by who does: it holds

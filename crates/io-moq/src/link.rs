@@ -9,7 +9,7 @@ mod data;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -54,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) log: Log,
     /// Places for the past that is sent.
     pub(crate) past: Semaphore,
+    /// Pieces of it that QUIC has taken.
+    pub(crate) past_taken: AtomicU64,
     /// Places for tracks that are offered and have no answer yet.
     pub(crate) offers: Semaphore,
     /// Tracks that are offered, or were and are not over yet.
@@ -369,6 +371,7 @@ impl Driver {
             flows,
             log,
             past,
+            past_taken: AtomicU64::new(0),
             offers,
             offered,
             datagrams,

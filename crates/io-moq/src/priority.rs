@@ -94,6 +94,13 @@ pub(crate) fn of_fill(
     }
 }
 
+/// The turn of a stream of the past with this number, among those that wait for QUIC to take more. Requests are told apart by few
+/// bits, and what comes 16 requests later would overtake what was asked for before it and fill the peer's window, while the peer
+/// reads one after the other: of what else is the same, the earlier request is first, however many there are.
+pub(crate) fn turn_of_past(number: i32, request: RequestId) -> (i32, u64) {
+    (number & !(REQUESTS as i32 - 1), request.0)
+}
+
 fn number(
     (subscriber, publisher): (u8, u8),
     order: GroupOrder,
@@ -192,6 +199,23 @@ mod tests {
                     assert!(other < least || other > most);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_past_is_handed_over_in_the_order_of_requests() {
+        let requests: Vec<RequestId> = (0..100).map(|n| RequestId(2 * n)).collect();
+        for (order, joins) in [(Ascending, true), (Descending, true), (Ascending, false)] {
+            let turn = |request| {
+                let number = of_fetch((7, 8), (order, joins), request);
+                let (turn, place) = turn_of_past(number, request);
+                assert!(turn <= number && number - turn < REQUESTS as i32);
+                (std::cmp::Reverse(turn), place)
+            };
+            assert!(requests.windows(2).all(|pair| turn(pair[0]) < turn(pair[1])));
+            // Another priority comes before all of that.
+            let less = of_fetch((7, 9), (order, joins), requests[0]);
+            assert!(turn_of_past(less, requests[0]).0 < turn(requests[99]).0.0);
         }
     }
 

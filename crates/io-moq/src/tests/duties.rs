@@ -41,7 +41,7 @@ fn from(group: u64, object: u64) -> Parameters {
 
 /// A whole group of one subgroup.
 pub(super) fn group(track: &spine::track::Producer, id: u64, payloads: &[&'static str]) {
-    let now = Instant::now();
+    let now = crate::clock::now();
     let group = track.group(id, now).unwrap();
     let subgroup = group.subgroup(0, now).unwrap();
     for (object, payload) in payloads.iter().enumerate() {

@@ -64,9 +64,9 @@ impl Room {
         }
     }
 
-    /// Somebody of this priority has something to write.
-    pub(super) fn turn(&self, priority: i32) -> Turn<'_> {
-        self.turns.of(priority)
+    /// Somebody of this [turn](super::SendStream::set_priority_in) has something to write.
+    pub(super) fn turn(&self, (priority, order): (i32, u64)) -> Turn<'_> {
+        self.turns.of(priority, order)
     }
 }
 
@@ -78,8 +78,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The most urgent first.
-type Key = (Reverse<i32>, u64);
+/// The most urgent first, then by order, then by write.
+type Key = (Reverse<i32>, u64, u64);
 
 /// Those who wait for room.
 #[derive(Default)]
@@ -94,7 +94,7 @@ struct State {
     waiting: BTreeMap<Key, Waiting>,
     /// Counts turns.
     clock: u64,
-    /// Numbers writes of one priority.
+    /// Numbers writes.
     next: u64,
 }
 
@@ -104,16 +104,16 @@ struct Waiting {
 }
 
 impl Turns {
-    fn of(&self, priority: i32) -> Turn<'_> {
+    fn of(&self, priority: i32, order: u64) -> Turn<'_> {
         let mut state = lock(&self.state);
         state.next += 1;
-        Turn { turns: self, key: (Reverse(priority), state.next), since: None }
+        Turn { turns: self, key: (Reverse(priority), order, state.next), since: None }
     }
 
     /// Whether somebody more urgent than this waits.
     fn is_waited_before(&self, priority: i32) -> bool {
         let state = lock(&self.state);
-        state.waiting.range(..(Reverse(priority), 0)).next().is_some()
+        state.waiting.range(..(Reverse(priority), 0, 0)).next().is_some()
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
         let number = |n| Waker::from(Arc::new(Number(n, ready.clone())));
         let wakers: Vec<Waker> = (0..MANY).map(number).collect();
         // The least urgent first: nobody lets another one try.
-        let mut waiting: Vec<Turn<'_>> = (0..MANY).map(|n| turns.of(n as i32)).collect();
+        let mut waiting: Vec<Turn<'_>> = (0..MANY).map(|n| turns.of(n as i32, 0)).collect();
         for (turn, waker) in waiting.iter_mut().zip(&wakers) {
             let cx = Context::from_waker(waker);
             assert!(turn.is_now(&cx));
@@ -238,7 +238,7 @@ mod tests {
     fn who_is_more_urgent_tries_first_and_then_the_others() {
         let turns = Turns::default();
         let cx = Context::from_waker(Waker::noop());
-        let (mut low, mut high, mut highest) = (turns.of(1), turns.of(7), turns.of(9));
+        let (mut low, mut high, mut highest) = (turns.of(1, 0), turns.of(7, 0), turns.of(9, 0));
         // Nobody waits: all try, and find no room.
         for turn in [&mut low, &mut high, &mut highest] {
             assert!(turn.is_now(&cx));
@@ -259,8 +259,27 @@ mod tests {
         drop((high, highest));
         assert!(low.is_now(&cx));
         // Equals take turns as they come.
-        let mut other = turns.of(1);
+        let mut other = turns.of(1, 0);
         assert!(!other.is_now(&cx));
         assert!(low.is_now(&cx));
+    }
+
+    #[test]
+    fn of_equals_who_is_first_in_order_tries_first_however_often_it_has_written() {
+        let turns = Turns::default();
+        let cx = Context::from_waker(Waker::noop());
+        let (mut second, mut first) = (turns.of(1, 40), turns.of(1, 8));
+        for turn in [&mut second, &mut first] {
+            assert!(turn.is_now(&cx));
+            turn.wait(&cx);
+        }
+        assert!(!second.is_now(&cx));
+        drop(first);
+        let mut first = turns.of(1, 8);
+        assert!(first.is_now(&cx));
+        first.wait(&cx);
+        assert!(second.is_now(&cx));
+        second.wait(&cx);
+        assert!(first.is_now(&cx) && !second.is_now(&cx));
     }
 }

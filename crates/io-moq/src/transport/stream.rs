@@ -52,7 +52,8 @@ pub(crate) struct SendStream {
     stream: quinn::SendStream,
     codes: Codes,
     room: Arc<Room>,
-    priority: i32,
+    /// What is not with QUIC yet waits so.
+    turn: (i32, u64),
     open: bool,
     /// Until the peer has all that was [held](Self::hold).
     held: Option<watch::Sender<()>>,
@@ -87,7 +88,7 @@ const CANCELLED: u64 = 0x1;
 impl SendStream {
     pub(super) fn new(stream: quinn::SendStream, codes: Codes, room: &Arc<Room>) -> Self {
         let (room, held, _granted) = (room.clone(), None, None);
-        Self { stream, codes, room, priority: 0, open: true, held, _granted }
+        Self { stream, codes, room, turn: (0, 0), open: true, held, _granted }
     }
 
     /// It counts among those that the peer has opened, until it is dropped.
@@ -105,7 +106,7 @@ impl SendStream {
     /// is dropped half done leaves the rest in `chunks`.
     pub(crate) async fn write(&mut self, chunks: &mut [Bytes]) -> Result<(), WriteEnd> {
         let codes = self.codes;
-        let mut turn = self.room.turn(self.priority);
+        let mut turn = self.room.turn(self.turn);
         let mut writing = pin!(self.stream.write_all_chunks(chunks));
         let written = poll_fn(|cx| {
             // Also while it waits: the path may take more by now.
@@ -143,7 +144,12 @@ impl SendStream {
 
     /// Higher is sent first; strict between different numbers.
     pub(crate) fn set_priority(&mut self, priority: i32) {
-        self.priority = priority;
+        self.set_priority_in(priority, (priority, 0));
+    }
+
+    /// The same, where what is not with QUIC yet has another turn: higher priorities are handed over first, then lower orders.
+    pub(crate) fn set_priority_in(&mut self, priority: i32, turn: (i32, u64)) {
+        self.turn = turn;
         let _ = self.stream.set_priority(priority);
     }
 
