@@ -25,6 +25,7 @@ const RULES: &[&str] = &[
     "target-duration",
     "version",
     "sequence-first",
+    "discontinuity-sequence-first",
     "segment-fits-target",
     "segment-duration",
     "map",
@@ -38,6 +39,7 @@ const RULES: &[&str] = &[
     "part-fits-target",
     "part-long-enough",
     "parts-make-the-segment",
+    "old-parts-go",
     "independent-is-yes",
     "independent-segments",
     "part-hold-back",
@@ -61,7 +63,12 @@ const VERSION_RULES: &[&str] = &[
     "discontinuity-sequence",
     "segments-never-change",
     "parts-never-change",
+    "hint-comes-true",
+    "ended-stays",
 ];
+
+/// Those of [`check_reports`].
+const REPORT_RULES: &[&str] = &["report-of-each", "report-is-true"];
 
 /// Playlists round to 5 digits.
 const ROUNDING: f64 = 0.000_02;
@@ -142,6 +149,11 @@ impl Checker<'_> {
         let first_segment = of_a_segment.min().unwrap_or(self.text.len());
         let sequence = self.text.find("#EXT-X-MEDIA-SEQUENCE").unwrap_or(0);
         self.rule(sequence < first_segment, "sequence-first", || "behind a segment".into());
+        // §4.4.3.3: before the first Media Segment, and before any EXT-X-DISCONTINUITY.
+        let first = self.text.find("#EXT-X-DISCONTINUITY\n").unwrap_or(first_segment);
+        let sequence = self.text.find("#EXT-X-DISCONTINUITY-SEQUENCE").unwrap_or(0);
+        let found = || "behind a segment or a discontinuity".into();
+        self.rule(sequence < first.min(first_segment), "discontinuity-sequence-first", found);
     }
 
     /// §4.4.3.1, §4.4.4.5, §4.4.4.3.
@@ -245,6 +257,16 @@ impl Checker<'_> {
                 });
             }
         }
+        // Of what ends more than three target durations before the end they are of no use.
+        let mut behind = 0.0;
+        for segment in self.playlist.segments.clone().iter().rev() {
+            let fresh = behind <= 3.0 * self.playlist.target_duration as f64 + ROUNDING;
+            self.rule(fresh || segment.parts.is_empty(), "old-parts-go", || {
+                format!("{}: {behind} s before the end", segment.number)
+            });
+            let of_parts = || segment.parts.iter().map(|part| part.duration).sum();
+            behind += segment.file.as_ref().map_or_else(of_parts, |file| file.0);
+        }
     }
 
     /// §4.4.3.8, §4.4.5.3, §4.4.5.4.
@@ -296,7 +318,7 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
     let mut known: BTreeMap<u64, (f64, String)> = BTreeMap::new();
     let mut parts: BTreeMap<(u64, usize), String> = BTreeMap::new();
     let mut discontinuities: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut last: Option<MediaPlaylist> = None;
+    let mut last: Option<(&String, MediaPlaylist)> = None;
     for text in versions {
         broken.extend(check(text));
         let now = MediaPlaylist::parse(text).unwrap();
@@ -306,7 +328,9 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
                 broken.push(Broken { rule, found });
             }
         };
-        if let Some(before) = &last {
+        if let Some((written, before)) = &last {
+            rule(!before.ended || text == *written, "ended-stays", text.clone());
+            rule(came_true(before, &now), "hint-comes-true", format!("{:?}", before.hint));
             let (was, is) = (before.sequence, now.sequence);
             rule(is >= was, "sequence-rises", format!("{was} then {is}"));
             let (was, is) = (before.target_duration, now.target_duration);
@@ -339,7 +363,52 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
                 rule(*was == part.uri, "parts-never-change", format!("{number}.{i}: {}", part.uri));
             }
         }
-        last = Some(now);
+        last = Some((text, now));
+    }
+    broken
+}
+
+/// Whether the part that was hinted at is the one that came next (§4.4.5.3), if any did. What nobody can know before is excused: that the
+/// encoder is another one from here on, that something is missing, and that all is over.
+fn came_true(before: &MediaPlaylist, now: &MediaPlaylist) -> bool {
+    let Some(hint) = &before.hint else { return true };
+    let newest = before.segments.last().map_or(0, |segment| segment.number);
+    let mut new = now.segments.iter().filter(|segment| segment.number >= newest);
+    let listed = |uri: &String| now.segments.iter().flat_map(|s| &s.parts).any(|p| p.uri == *uri);
+    now.ended
+        || now.hint.as_ref() == Some(hint)
+        || listed(hint)
+        || new.any(|segment| segment.gap || segment.number > newest && segment.discontinuity)
+}
+
+/// The broken rules of reports (§4.4.5.4) among low-latency playlists of one moment, by their URI: each names all others, and tells
+/// the last segment and part of each.
+pub fn check_reports(lists: &BTreeMap<String, String>) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let mut rule = |holds: bool, rule: &'static str, found: String| {
+        assert!(REPORT_RULES.contains(&rule), "{rule} is no rule");
+        if !holds {
+            broken.push(Broken { rule, found });
+        }
+    };
+    for (uri, text) in lists {
+        let reports = text.lines().filter_map(|l| l.strip_prefix("#EXT-X-RENDITION-REPORT:"));
+        let mut missing: BTreeMap<_, _> = lists.iter().filter(|(of, _)| *of != uri).collect();
+        for line in reports {
+            let of = attribute(line, "URI").unwrap_or_default();
+            let Some(other) = missing.remove(&of) else {
+                rule(false, "report-of-each", format!("{uri}: a second one, or of none: {line}"));
+                continue;
+            };
+            let other = MediaPlaylist::parse(other).unwrap();
+            let newest = other.segments.last();
+            let last = newest.map(|s| (s.number, s.parts.len().checked_sub(1)));
+            let number = |name: &str| attribute(line, name).and_then(|n| n.parse::<u64>().ok());
+            let part = number("LAST-PART").map(|n| n as usize);
+            let said = number("LAST-MSN").map(|msn| (msn, part));
+            rule(said == last, "report-is-true", format!("{uri}: {line}, and it is {last:?}"));
+        }
+        rule(missing.is_empty(), "report-of-each", format!("{uri}: none of {:?}", missing.keys()));
     }
     broken
 }
@@ -438,6 +507,12 @@ mod tests {
             "#EXTINF:2.00000,\n10\n",
             "#EXTINF:2.00000,\n10\n#EXT-X-MEDIA-SEQUENCE:10\n",
         ),
+        (
+            "discontinuity-sequence-first",
+            "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z",
+            "#EXT-X-DISCONTINUITY\n#EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXT-X-MAP:URI=\"init-b.mp4\"",
+        ),
+        ("old-parts-go", "\n10\n", "\n10\n#EXTINF:2,\na\n#EXTINF:2,\nb\n#EXTINF:2,\nc\n"),
         ("gap-has-no-value", "#EXTINF", "#EXT-X-GAP:YES\n#EXTINF"),
         ("gap-before-its-segment", "#EXTINF", "#EXT-X-GAP\n#EXT-X-GAP\n#EXTINF"),
         ("gap-before-its-segment", "#EXT-X-PRELOAD", "#EXT-X-GAP\n#EXT-X-PRELOAD"),
@@ -564,6 +639,11 @@ video.m3u8
             ),
             ("segments-never-change", "\n10\n", "\nother\n"),
             ("parts-never-change", "URI=\"10.1\"", "URI=\"other\""),
+            (
+                "hint-comes-true",
+                "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"",
+                "#EXT-X-PART:DURATION=1.00000,URI=\"11.one\"",
+            ),
         ] {
             let mutant = GOOD.replacen(from, to, 1);
             assert_ne!(mutant, GOOD, "{rule}: the mutation does nothing");
@@ -571,6 +651,35 @@ video.m3u8
             assert!(broken.iter().any(|b| b.rule == rule), "{rule} is not caught: {broken:?}");
             mutated.insert(rule);
         }
+        let ended = format!("{GOOD}#EXT-X-ENDLIST\n");
+        let broken = check_versions(&[ended, GOOD.to_owned()]);
+        assert!(broken.iter().any(|b| b.rule == "ended-stays"), "{broken:?}");
+        mutated.insert("ended-stays");
         assert_eq!(mutated, VERSION_RULES.iter().copied().collect(), "each rule has a mutant");
+    }
+
+    #[test]
+    fn every_rule_of_reports_catches_its_mutant() {
+        let sound = GOOD.replace("audio.m3u8", "video.m3u8").replace("LAST-MSN=10", "LAST-MSN=11");
+        let good = GOOD.replace("LAST-MSN=10", "LAST-MSN=11");
+        let both = |video: &str| {
+            let lists = [("video.m3u8", video), ("audio.m3u8", &sound)];
+            BTreeMap::from(lists.map(|(uri, text)| (uri.to_owned(), text.to_owned())))
+        };
+        assert_eq!(check_reports(&both(&good)), []);
+        let report = "#EXT-X-RENDITION-REPORT:URI=\"audio.m3u8\",LAST-MSN=11,LAST-PART=0\n";
+        for (rule, from, to) in [
+            ("report-of-each", report, String::new()),
+            ("report-of-each", report, report.repeat(2)),
+            ("report-of-each", "audio.m3u8", "other.m3u8".to_owned()),
+            ("report-is-true", "LAST-MSN=11", "LAST-MSN=10".to_owned()),
+            ("report-is-true", "LAST-PART=0", "LAST-PART=1".to_owned()),
+            ("report-is-true", ",LAST-PART=0", String::new()),
+        ] {
+            let mutant = good.replacen(from, &to, 1);
+            assert_ne!(mutant, good, "{rule}: the mutation does nothing");
+            let broken = check_reports(&both(&mutant));
+            assert!(broken.iter().any(|b| b.rule == rule), "{rule} is not caught: {broken:?}");
+        }
     }
 }

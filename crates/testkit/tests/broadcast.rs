@@ -15,11 +15,15 @@ use media::catalog::Catalog;
 use package::Index;
 use package::dash::Content;
 use package::hls::{
-    Formats, Listed, MediaOptions, Reach, render_media, render_multivariant, variants,
+    Formats, Listed, MediaOptions, Reach, render_iframes, render_media, render_multivariant,
+    variants,
 };
 use spine::Location;
 use studio::{AUDIO, Sent, Show, Studio, TRACKS, VIDEO, hevc};
-use testkit::{MediaPlaylist, check, check_codecs, check_multivariant, check_versions};
+use testkit::{
+    MediaPlaylist, check, check_codecs, check_key_pictures, check_multivariant, check_reports,
+    check_versions,
+};
 
 const LIVE: MediaOptions = MediaOptions { low_latency: true, reach: Reach::Window, skip: false };
 const DVR: MediaOptions = MediaOptions { reach: Reach::Everything, ..LIVE };
@@ -126,6 +130,9 @@ struct Viewers {
     changes: usize,
     /// How often the lists of tracks were looked at.
     tracks_checked: usize,
+    /// How often the lists of key pictures were, and the entries of all of them.
+    key_lists_checked: usize,
+    key_pictures: usize,
 }
 
 impl Viewers {
@@ -138,6 +145,8 @@ impl Viewers {
             clients: BTreeMap::new(),
             changes: 0,
             tracks_checked: 0,
+            key_lists_checked: 0,
+            key_pictures: 0,
         }
     }
 
@@ -147,6 +156,8 @@ impl Viewers {
         }
         self.changes += 1;
         let mut grown = false;
+        // In a longer broadcast whole lists are long: now and then.
+        let often = minutes() <= 10.0;
         for track in TRACKS {
             let render = |options| render_media(index, track, "../media/V", options).unwrap();
             let mut told = |low_latency| {
@@ -165,8 +176,10 @@ impl Viewers {
             if is_new {
                 told(false);
             }
-            // As one who watches with DVR loads it. In a longer broadcast the whole list is long: now and then.
-            let often = minutes() <= 10.0;
+            if is_new && track == TRACKS[0] {
+                self.look_at_key_pictures(index, often);
+            }
+            // As one who watches with DVR loads it.
             grown |= is_new && often;
             if self.changes.is_multiple_of(17) || is_new && often {
                 let (full, delta) = (render(DVR), render(MediaOptions { skip: true, ..DVR }));
@@ -177,9 +190,28 @@ impl Viewers {
                 assert_eq!(check(&plain), [], "{plain}");
             }
         }
+        if !index.ended() {
+            let now = |track: &str| render_media(index, track, "../media/V", LIVE).unwrap();
+            let lists = TRACKS.map(|track| (format!("{track}.m3u8"), now(track))).into();
+            assert_eq!(check_reports(&lists), []);
+        }
         if grown {
             check_tracks(&self.init, &newest(&self.catalog), index);
             self.tracks_checked += 1;
+        }
+    }
+
+    /// The lists of key pictures: those of the live window, and those of everything.
+    fn look_at_key_pictures(&mut self, index: &Index, everything: bool) {
+        for reach in [Some(Reach::Window), everything.then_some(Reach::Everything)] {
+            let Some(reach) = reach else { continue };
+            let Some(text) = render_iframes(index, TRACKS[0], "../media/V", reach) else {
+                continue;
+            };
+            let (entries, broken) = check_key_pictures(&text);
+            assert_eq!(broken, [], "{text}");
+            self.key_lists_checked += 1;
+            self.key_pictures += entries.len();
         }
     }
 }
@@ -276,6 +308,9 @@ fn check_all_that_goes_wrong(minutes: f64, late_s: f64, discontinuities: usize) 
     // With each segment, at each change of the catalog, and when all is over.
     let least = if minutes <= 10.0 { minutes * 30.0 } else { 0.0 };
     assert!(viewers.tracks_checked as f64 > least - 8.0, "{}", viewers.tracks_checked);
+    // Both of them, with each segment.
+    assert!(viewers.key_lists_checked as f64 > 2.0 * least - 16.0, "{}", viewers.key_lists_checked);
+    assert!(viewers.key_pictures > viewers.key_lists_checked * 4, "{}", viewers.key_pictures);
     assert_eq!(studio.editions.len(), 2, "the beginning, and another codec");
     for (catalog, index) in &studio.editions {
         check_tracks(&viewers.init, catalog, index);

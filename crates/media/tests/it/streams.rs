@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use media::codec::{AudioFormat, AudioStream, Error, VideoFormat, VideoStream};
 
-use crate::hostile::{HVCC, PPS, SPS, avcc};
+use crate::hostile::{AV1C, HVCC, PPS, SPS, VP9_KEY, avcc};
 
 /// What came of one packet or header.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ fn refused(error: &Error) -> Came {
 
 fn video(format: VideoFormat, rows: Vec<(Send, Came)>, case: &str) {
     let mut stream = VideoStream::new(format);
+    let of_units = matches!(format, VideoFormat::H264 | VideoFormat::Hevc);
     for (at, (send, expect)) in rows.into_iter().enumerate() {
         let came = match send {
             Header(record) => match stream.header(&record) {
@@ -53,7 +54,8 @@ fn video(format: VideoFormat, rows: Vec<(Send, Came)>, case: &str) {
             },
             Packet(data) => match stream.access_unit(Bytes::from(data)) {
                 Ok(unit) => {
-                    assert!(has_lengths(&unit.data), "{case}, {at}: samples have 4-byte lengths");
+                    let written = !of_units || has_lengths(&unit.data);
+                    assert!(written, "{case}, {at}: samples have 4-byte lengths");
                     match (unit.has_picture, unit.changed.is_some(), unit.sync) {
                         (true, true, sync) => Changed { sync },
                         (true, false, sync) => Frame { sync },
@@ -183,6 +185,11 @@ fn hevc_with_every_fault_of_parameter_sets() {
     let mut with_key: Vec<&[u8]> = sets.iter().map(|unit| &unit[..]).collect();
     with_key.push(idr);
     let header = || Header(HVCC.to_vec());
+    // The SPS at another level.
+    let mut other_sps = sets[1].to_vec();
+    assert_eq!((other_sps[0], other_sps[17]), (0x42, 60));
+    other_sps[17] = 63;
+    let others: [&[u8]; 4] = [&sets[0], &other_sps, &sets[2], idr];
     let cases = vec![
         ("none at all", vec![(lengths(&[idr]), NoConfiguration)]),
         (
@@ -197,6 +204,19 @@ fn hevc_with_every_fault_of_parameter_sets() {
             vec![(header(), Configured), (lengths(&with_key), Frame { sync: true })],
         ),
         (
+            "another SPS mid-stream",
+            vec![
+                (header(), Configured),
+                (lengths(&with_key), Frame { sync: true }),
+                (lengths(&others), Changed { sync: true }),
+                (lengths(&[trail]), Frame { sync: false }),
+            ],
+        ),
+        (
+            "a broken SPS mid-stream is left to the decoder",
+            vec![(header(), Configured), (lengths(&[&[0x42, 0x01], idr]), Frame { sync: true })],
+        ),
+        (
             "Annex B between lengths",
             vec![(header(), Configured), (annex_b(&with_key), Frame { sync: true })],
         ),
@@ -204,6 +224,117 @@ fn hevc_with_every_fault_of_parameter_sets() {
     ];
     for (case, rows) in cases {
         video(VideoFormat::Hevc, rows, case);
+    }
+}
+
+#[test]
+fn av1_with_every_fault_of_sequence_headers() {
+    // A sequence header, and frames with their size: a key frame that is shown, and one that leans on it.
+    let sequence = &AV1C[4..];
+    let (key, inter) = (&[0x32, 2, 0x10, 0][..], &[0x32, 2, 0x30, 0][..]);
+    // 64 wide, instead of 320.
+    let mut other = sequence.to_vec();
+    assert_eq!(other[6..8], [0x21, 0xe7]);
+    other[7] ^= 0x20;
+    let unit = |units: &[&[u8]]| Packet(units.concat());
+    let header = || Header(AV1C.to_vec());
+    let cases = vec![
+        ("none at all", vec![(unit(&[key]), NoConfiguration), (unit(&[inter]), NoConfiguration)]),
+        (
+            "only in band",
+            vec![
+                (Header(AV1C[..4].to_vec()), Nothing),
+                (unit(&[inter]), NoConfiguration),
+                (unit(&[sequence, key]), Changed { sync: true }),
+                (unit(&[inter]), Frame { sync: false }),
+            ],
+        ),
+        (
+            "in a unit of its own",
+            vec![(unit(&[sequence]), Configured), (unit(&[key]), Frame { sync: true })],
+        ),
+        ("the same header again", vec![(header(), Configured), (header(), Nothing)]),
+        (
+            "again with each key frame",
+            vec![(header(), Configured), (unit(&[sequence, key]), Frame { sync: true })],
+        ),
+        (
+            "another one mid-stream",
+            vec![
+                (header(), Configured),
+                (unit(&[key]), Frame { sync: true }),
+                (unit(&[&other, key]), Changed { sync: true }),
+                (unit(&[inter]), Frame { sync: false }),
+            ],
+        ),
+        (
+            "a broken one mid-stream: the unit goes, the good one holds",
+            vec![
+                (header(), Configured),
+                (unit(&[&[0x0a, 1, 0], key]), Broken),
+                (unit(&[key]), Frame { sync: true }),
+            ],
+        ),
+        (
+            "sizes that lie",
+            vec![
+                (header(), Configured),
+                (unit(&[&[0x32, 9, 0]]), Broken),
+                (unit(&[inter]), Frame { sync: false }),
+            ],
+        ),
+        ("an empty header", vec![(Header(Vec::new()), Broken), (unit(&[key]), NoConfiguration)]),
+        ("an empty packet", vec![(header(), Configured), (Packet(Vec::new()), Nothing)]),
+        (
+            "no key frame ever",
+            vec![(header(), Configured), (unit(&[inter]), Frame { sync: false })],
+        ),
+    ];
+    for (case, rows) in cases {
+        video(VideoFormat::Av1, rows, case);
+    }
+}
+
+/// VP9 says in each key frame what the decoder must know; its header is of no use but for the level.
+#[test]
+fn vp9_with_every_fault_of_key_frames() {
+    let key = || Packet(VP9_KEY.to_vec());
+    let inter = || Packet(vec![0x86, 0x00, 0x40, 0x92]);
+    let header = || Header(vec![1, 0, 0, 0, 0, 11, 0x82, 2, 2, 2, 0, 0]);
+    // 640 wide, and one whose sync code is wrong.
+    let with = |at: usize, is: u8| {
+        let mut other = VP9_KEY.to_vec();
+        other[at] = is;
+        Packet(other)
+    };
+    let cases = vec![
+        ("none at all", vec![(inter(), NoConfiguration)]),
+        ("a header alone", vec![(header(), Nothing), (inter(), NoConfiguration)]),
+        (
+            "only key frames say it",
+            vec![(key(), Changed { sync: true }), (inter(), Frame { sync: false })],
+        ),
+        ("the same again", vec![(key(), Changed { sync: true }), (key(), Frame { sync: true })]),
+        (
+            "another size mid-stream",
+            vec![
+                (key(), Changed { sync: true }),
+                (with(5, 0x27), Changed { sync: true }),
+                (inter(), Frame { sync: false }),
+            ],
+        ),
+        (
+            "a broken key frame: it goes, what was known holds",
+            vec![
+                (key(), Changed { sync: true }),
+                (with(1, 0), Broken),
+                (inter(), Frame { sync: false }),
+            ],
+        ),
+        ("an empty packet", vec![(key(), Changed { sync: true }), (Packet(Vec::new()), Broken)]),
+    ];
+    for (case, rows) in cases {
+        video(VideoFormat::Vp9, rows, case);
     }
 }
 

@@ -11,7 +11,7 @@ use media::codec::h264::DecoderConfiguration;
 use media::codec::{Config, VideoConfig};
 use media::timeline::{SourceClock, SourceFrame};
 use media::{Arrival, Publication, Slot};
-use package::hls::{MediaOptions, Reach, render_media};
+use package::hls::{MediaOptions, Reach, render_iframes, render_media};
 use package::{Index, Packaging, Rules};
 use spine::broadcast::Consumer;
 use spine::{
@@ -143,11 +143,14 @@ fn copy(from: &Consumer, to: &Origin, now: Instant) -> spine::broadcast::Produce
 fn playlists(index: &Index) -> String {
     let mut text = String::new();
     for rendition in ["video.cmaf", "audio.cmaf"] {
-        for (low_latency, everything, skip) in
-            [(true, false, false), (false, true, false), (true, true, true)]
-        {
+        for form in 0..8 {
+            let [low_latency, everything, skip] =
+                [form & 1, form & 2, form & 4].map(|bit| bit != 0);
             let options = MediaOptions { low_latency, reach: Reach::of(everything), skip };
             text.push_str(&render_media(index, rendition, "../media/V", options).unwrap());
+        }
+        for reach in [Reach::Window, Reach::Everything] {
+            text.extend(render_iframes(index, rendition, "../media/V", reach));
         }
     }
     text
