@@ -12,6 +12,7 @@ mod bodies;
 pub mod cli;
 pub mod config;
 mod demo;
+mod descriptors;
 mod domain;
 mod encoder;
 mod files;

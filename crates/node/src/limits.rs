@@ -5,7 +5,8 @@ use std::time::Duration;
 /// A peer must finish its TLS handshake, say which HTTP it speaks, and finish the head of each request, within this each.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Connections at one time: three quarters of the usual descriptor limit of 20,000.
+/// HTTP connections at one time, over all listeners. Where the system lets the program have fewer than 20,000 open files and
+/// sockets it is three quarters of those: encoders, recordings and the database need some, too.
 pub(crate) const CONNECTIONS_MAX: usize = 15_000;
 
 /// Request heads beyond this are refused. Cookies and tokens fit; nothing else is long.

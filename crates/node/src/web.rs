@@ -34,7 +34,8 @@ use tower_service::Service;
 use crate::arrival::{self, Way};
 use crate::bodies::Timely;
 use crate::config::Config;
-use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX, UNSENT_BYTES};
+use crate::descriptors;
+use crate::limits::{DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX, UNSENT_BYTES};
 use crate::patient::Patient;
 use crate::streams::Streams;
 use crate::unread::{Answers, Unread};
@@ -66,6 +67,8 @@ pub(crate) struct Counters {
 #[derive(Clone)]
 pub(crate) struct Common {
     pub(crate) counters: Arc<Counters>,
+    /// Places for connections, on all of them.
+    room: Arc<Semaphore>,
     /// Connections of each address, on all of them.
     pub(crate) per_address: Arc<Shares>,
     /// Whose `X-Forwarded-For` is believed.
@@ -73,17 +76,21 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// As it is configured.
+    /// As it is configured. One address has a quarter of the places at most, where they are few.
     pub(crate) fn of(config: &Config, counters: Arc<Counters>) -> Self {
-        let each = config.limits.http_connections_per_address;
+        let places = descriptors::http_connections();
+        let quarter = u32::try_from(places.div_ceil(4)).unwrap_or(u32::MAX);
+        let each = config.limits.http_connections_per_address.min(quarter);
         let proxies = Arc::new(config.http.trusted_proxies.clone());
-        Self { counters, per_address: Shares::configured(usize::MAX, each), proxies }
+        let room = Arc::new(Semaphore::new(places));
+        Self { counters, room, per_address: Shares::configured(usize::MAX, each), proxies }
     }
 
-    /// Of a listener by itself, for the operator.
+    /// Of a listener by itself, for the operator: who looks after a node finds a place when viewers have taken theirs.
     pub(crate) fn alone() -> Self {
         let (counters, proxies) = (Arc::default(), Arc::default());
-        Self { counters, per_address: Shares::configured(usize::MAX, 0), proxies }
+        let room = Arc::new(Semaphore::new(descriptors::http_connections().div_ceil(8)));
+        Self { counters, room, per_address: Shares::configured(usize::MAX, 0), proxies }
     }
 }
 
@@ -150,8 +157,8 @@ impl Drop for OpenGuard {
 pub(crate) async fn serve(front: Front, stop: impl Future<Output = ()>) {
     let Front { listener, tls, routers, balancers, common } = front;
     let counters = common.counters.clone();
+    let room = common.room.clone();
     let service = Serving { tls, routers, balancers, common };
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);

@@ -68,6 +68,7 @@ impl Serve {
         if let Err(error) = without_core_dumps() {
             tracing::warn!(%error, "core dumps can't be switched off");
         }
+        crate::descriptors::raise();
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return failed(&format!("can't start: {error}")),

@@ -3,13 +3,16 @@
 //! `AIRWAVE_STRANGERS` is how many connections of each kind come to each port (24 in the gate), `AIRWAVE_POLLS` how often
 //! unknown ids are asked for (20,000 in the gate, a million in soak).
 
+use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use sansio::harness::Rng;
-use testkit::{Server, Url, request};
+use testkit::{Clip, ClipSpec, Server, Url, request, wait_until};
 
 use crate::AIRWAVE;
 use crate::beside::{Beside, Held, size};
@@ -493,4 +496,72 @@ fn the_admin_listener_says_nothing_but_what_it_is_for() {
         let url = Url { authority: authority.clone(), path: path.to_owned() };
         assert_eq!(request("GET", &url, &[], b"").status, 404, "{path}");
     }
+}
+
+/// The program, which the system lets have so many open files: as many as it likes to begin with (soft), and at most (hard).
+fn with_open_files(folder: &Path, soft: u32, hard: u32) -> String {
+    let script = folder.join("airwave.sh");
+    let words =
+        format!("#!/bin/sh -e\nulimit -Sn {soft}\nulimit -Hn {hard}\nexec {AIRWAVE} \"$@\"\n");
+    std::fs::write(&script, words).unwrap();
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    script.to_str().unwrap().to_owned()
+}
+
+/// Connections from one address, until the server takes no more of them.
+fn filled(server: &Server, port: &str, from: u8) -> Vec<TcpStream> {
+    let refused = |server: &Server| {
+        let metrics = server.metrics();
+        metrics["http_connections_refused_total"]
+            + metrics["http_connections_refused_address_total"]
+    };
+    let before = refused(server);
+    let mut held = Vec::new();
+    while refused(server) == before {
+        held.push(connect(server, port, from));
+        assert!(held.len() < 2_000, "no bound");
+    }
+    held
+}
+
+#[test]
+fn who_takes_all_connections_leaves_files_to_encoders_and_recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = with_open_files(folder.path(), 256, 256);
+    let server = Server::start_in(&program, &folder.path().join("data"), &[]);
+    let [first, second] = [server.input(), server.input()];
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut before = clip.publish(&first.rtmp, -1);
+    server.wait_live(&first);
+    let strangers: Vec<Vec<TcpStream>> =
+        (0..8).map(|from| filled(&server, "http", 100 + from)).collect();
+    let held: Vec<usize> = strangers.iter().map(Vec::len).collect();
+    assert!(held.iter().all(|n| *n <= 60), "one address has no more than a quarter: {held:?}");
+    let open = server.metric("http_connections_open");
+    assert!((180..=192).contains(&open), "three quarters of 256 are taken: {open}");
+    // Who is on the air stays, another one finds what it needs, and both are recorded.
+    let mut after = clip.publish(&second.rtmp, -1);
+    let committed = || server.metric("segment_commit_seconds_count");
+    let until = committed() + 8;
+    wait_until("two broadcasts with recordings", 30, || {
+        (server.metric("broadcasts") == 2 && committed() >= until).then_some(())
+    });
+    drop(strangers);
+    for encoder in [&mut before, &mut after] {
+        assert!(encoder.ended().is_none(), "let go: {}", encoder.output());
+        encoder.terminate();
+        encoder.wait(20);
+    }
+    assert_eq!(server.metric("recording_segments_lost_total"), 0);
+}
+
+#[test]
+fn as_many_files_as_the_system_lets_it_have_are_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = with_open_files(folder.path(), 64, 2_048);
+    let server = Server::start_in(&program, &folder.path().join("data"), &[]);
+    let held: Vec<TcpStream> = (0..200).map(|n| connect(&server, "http", 1 + n % 100)).collect();
+    wait_until("all to be taken", 20, || {
+        (server.metric("http_connections_open") >= held.len() as u64).then_some(())
+    });
 }
