@@ -21,11 +21,13 @@ const WITHOUT: &str = "encode.ladder=[]";
 pub(super) const NO_DISK: &str = "encode.cache_gb=0";
 pub(super) const LEVEL: &str = "video.360p.cmaf";
 
-/// Of one the processor's time is too little to compare.
-const INPUTS: usize = 100;
+/// On each of two servers: of one the processor's time is too little to compare.
+const INPUTS: usize = 50;
 const WARM: Duration = Duration::from_secs(4);
 /// A round, so that each window has the same bytes.
 const WINDOW: Duration = Duration::from_micros(ROUND_US);
+/// So many are looked at: the system counts a process's time in steps that are not small beside one.
+const ROUNDS: u32 = 4;
 /// Servers, so that each time no process waits for work.
 const UNWATCHED: usize = 5;
 
@@ -75,32 +77,43 @@ pub(super) fn for_nobody(setup: &Setup) -> Result<bool> {
     let (mut with, mut without) = (Vec::new(), Vec::new());
     let (mut running, mut decodes, mut started) = (0.0, 0.0, 0.0f64);
     for pair in 0..setup.pairs() {
-        let mut arms = [(WITHOUT, &mut without), (WITH, &mut with)];
-        // What the machine does meanwhile falls on both alike.
+        // Both at one time: what the machine does meanwhile falls on both alike.
+        let mut order = [WITHOUT, WITH];
         if pair % 2 == 1 {
-            arms.reverse();
+            order.reverse();
         }
-        for (ladder, cpu) in arms {
+        let mut arms = Vec::new();
+        for ladder in order {
             let (mut airwave, inputs) = start(setup, &[ladder], INPUTS)?;
             let fleet = Fleet::start(&ring, &urls(&inputs), false)?;
-            std::thread::sleep(WARM);
-            let offered = ring.bits_per_s() * inputs.len() as f64;
-            let pid = airwave.pid();
-            let window = Window::look(pid, &fleet, offered, setup.window(WINDOW))?;
+            arms.push((ladder, airwave.pid(), airwave, fleet));
+        }
+        std::thread::sleep(WARM);
+        let (offered, length) = (ring.bits_per_s() * INPUTS as f64, setup.window(ROUNDS * WINDOW));
+        let look =
+            |(_, pid, _, fleet): &(_, u32, _, Fleet)| Window::look(*pid, fleet, offered, length);
+        let (here, there) = std::thread::scope(|scope| {
+            let there = scope.spawn(|| look(&arms[1]));
+            (look(&arms[0]), there.join())
+        });
+        let there = there.map_err(|_| anyhow::anyhow!("a window failed"))?;
+        for ((ladder, _, airwave, _), window) in arms.iter().zip([here, there]) {
+            let window = window?;
             if let Some(why) = window.void() {
                 report.void(why);
             }
-            cpu.push(window.core() / inputs.len() as f64);
+            let cpu = if *ladder == WITH { &mut with } else { &mut without };
+            cpu.push(window.core() / INPUTS as f64);
             running += airwave.metric("encoder_processes")?;
             decodes += airwave.metric("level_segments_decoded_total")?;
             started = started.max(airwave.metric("encoder_processes_started_total")?);
-            drop(fleet);
         }
     }
     let by = ratios(&with, &without);
     report.sample("CPU of a 1080p60 input with a ladder that nobody watches, by without", "", &by);
     report.sample("with a ladder", "% of a core", &Sample::new(with));
-    report.goal("E6: CPU by without a ladder", by.median(), Goal::at_most(1.03, 1.0));
+    let off = (by.median() - 1.0).abs();
+    report.goal("E6: CPU by without a ladder, away from 1", off, Goal::at_most(0.03, None));
     report.goal("E6: encoder processes", running, Goal::at_most(0.0, 0.0));
     report.goal("E6: segments that were decoded", decodes, Goal::at_most(0.0, 0.0));
     // Each server has a disk of its own: one for all inputs, to say what levels begin with.
