@@ -13,7 +13,8 @@ use testkit::{Child, Impaired, Input, MediaPlaylist, Server, Shape, request, wai
 
 use crate::AIRWAVE;
 use crate::access::{database, locked, now_s, sign_many, token};
-use crate::moq_program::{Groups, all_of};
+use crate::moq_program::{Groups, all_of, outcome, watch};
+use crate::reload::reload;
 
 /// Where two people are: in Germany and in France, says the database.
 const ONE: &str = "127.0.0.2";
@@ -273,4 +274,55 @@ fn of_two_people_each_rule_lets_one_watch_over_moq() {
             assert!(error.reason.contains(rule.words), "{}: {}", rule.of, error.reason);
         }
     }
+}
+
+/// The file has something else in it, or another one is named: that holds without a restart, for who is watching too.
+#[test]
+fn another_database_of_countries_follows_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (file, config) = (at("countries.mmdb"), at("airwave.toml"));
+    let text = format!("[access]\ncountry_database = {file:?}\n");
+    std::fs::write(&file, countries("DE", "FR")).unwrap();
+    std::fs::write(&config, &text).unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let mut server = Server::start_with(AIRWAVE, &at("data"), &[TRUSTED], &arguments);
+    let (input, _, _encoder) = locked(&server);
+    let rules = json!({ "accessRules": [
+        { "type": "ip.geoip.country", "action": "allow", "country": ["DE"] },
+        { "type": "any", "action": "block" },
+    ] });
+    let link = token(&server, &input.uid, &rules);
+    let status = |server: &Server| {
+        let url = server.url(&format!("/{link}/manifest/video.cmaf.m3u8"));
+        [ONE, OTHER].map(|from| request("GET", &url, &[("x-forwarded-for", from)], b"").status)
+    };
+    assert_eq!(status(&server), [200, 403]);
+    let to = server.addresses["quic"].as_str().unwrap().parse().unwrap();
+    let line = Shape::default();
+    let relay = Impaired::start_from(ONE.parse().unwrap(), to, line, line, 1);
+    let url = format!("moqt://{}/{link}#msf:default-{}", relay.address(), input.uid);
+    let viewer = watch(&url, &["--insecure", "--json"]);
+    wait_until("something to be watched", 60, || {
+        viewer.output().contains("\"frames\":").then_some(())
+    });
+
+    std::fs::write(&file, countries("FR", "DE")).unwrap();
+    assert_eq!(status(&server), [200, 403], "nobody has asked for it");
+    reload(&mut server, &text, &config, "configuration reloaded changed=\"none\"");
+    assert_eq!(status(&server), [403, 200]);
+    let (code, output) = outcome(viewer);
+    let ended = output.contains("the server ended the subscription: Unauthorized");
+    assert!(code == 1 && ended, "{code}: {output}");
+
+    // What is no database changes nothing.
+    std::fs::write(&file, "no database").unwrap();
+    let log = reload(&mut server, &text, &config, "nothing was changed");
+    assert!(log.contains("access.country_database"), "{log}");
+    assert_eq!(status(&server), [403, 200]);
+    // Without one nobody is in a country, and no such token is made.
+    reload(&mut server, "", &config, "changed=\"access.country_database\"");
+    assert_eq!(status(&server), [403, 403]);
+    let path = format!("/stream/{}/token", input.uid);
+    assert_eq!(server.api("POST", &path, Some(&rules)).status, 400);
 }
