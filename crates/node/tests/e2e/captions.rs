@@ -163,7 +163,7 @@ fn captions_of_a_recording_are_in_its_clips() {
     assert_eq!(server.api("DELETE", &format!("/stream/{both}"), None).status, 200);
     wait_until("its objects to go", 60, || {
         let of = server.data().join(format!("media/o/{both}"));
-        std::fs::read_dir(of).map_or(0, |names| names.count()).eq(&0).then_some(())
+        std::fs::read_dir(of).map_or(0, Iterator::count).eq(&0).then_some(())
     });
 }
 
