@@ -162,6 +162,19 @@ await scenarios.run('captions', server, async ({ page, open, until, stats }) => 
   check('captions: lines stand where they were written', times.length === 2 && Math.abs(times[0][0] - 1) < 0.1 && Math.abs(times[1][0] - 4) < 0.1, times);
 });
 
+await scenarios.run('captions of a clip', server, async ({ page, open, until, stats }) => {
+  const query = 'time=3s&duration=4s';
+  const list = await page.request.get(`${server}/${recording}/manifest/clip.m3u8?${query}`);
+  const beginsS = Number(list.headers()['preview-start-seconds']);
+  await open(`/${recording}/iframe?autoplay=true&muted=true&defaultTextTrack=en&${query}`);
+  check('captions of a clip: it plays', await until(() => document.querySelector('airwave-player')?.video.currentTime > 0.2), await stats());
+  const starts = (text) => [...document.querySelector('airwave-player').video.textTracks].flatMap(({ mode, cues }) => (mode === 'showing' ? [...cues].filter((cue) => cue.text === text).map(({ startTime }) => startTime) : []));
+  const there = (text) => [...document.querySelector('airwave-player').video.textTracks].some(({ mode, cues }) => mode === 'showing' && [...(cues ?? [])].some((cue) => cue.text === text));
+  check('captions of a clip: its lines are there', await until(there, { arg: 'Four to six' }), await stats());
+  const at = await page.evaluate(starts, 'Four to six');
+  check('captions of a clip: where they were written', at.length === 1 && Math.abs(at[0] + beginsS - 4) < 0.1, [at, beginsS]);
+});
+
 // Last: the broadcast is over then.
 await scenarios.run('over', server, async ({ page, open, until, settled, shot }) => {
   await open(`/${id}/watch`);

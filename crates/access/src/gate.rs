@@ -110,7 +110,6 @@ struct Policy {
 pub struct Access {
     pub(crate) control: Arc<Control>,
     own: OwnKey,
-    countries: Option<Countries>,
     state: Mutex<State>,
     /// By uid: what was said; nothing if there is no such thing.
     policies: Lookups<String, Option<Arc<Policy>>>,
@@ -124,6 +123,7 @@ struct State {
     keys: BTreeMap<String, Arc<VerifyingKey>>,
     /// By the token's hash: which key it names, and what it grants.
     tokens: BTreeMap<[u8; 32], (String, Arc<Grant>)>,
+    countries: Option<Arc<Countries>>,
 }
 
 /// Signing keys can't be read.
@@ -162,14 +162,20 @@ impl Access {
                 }
             }
         }
-        let state = State { keys, ..State::default() };
+        let state = State { keys, countries: countries.map(Arc::new), ..State::default() };
         let (policies, links, changed) = Default::default();
-        Ok(Self { control, own, countries, state: state.into(), policies, links, changed })
+        Ok(Self { control, own, state: state.into(), policies, links, changed })
     }
 
     /// Whether countries are known, for those who write rules.
     pub fn knows_countries(&self) -> bool {
-        self.countries.is_some()
+        self.state().countries.is_some()
+    }
+
+    /// From now on countries are those of this database, for who is watching too.
+    pub fn set_countries(&self, countries: Option<Countries>) {
+        self.state().countries = countries.map(Arc::new);
+        self.changed.say();
     }
 
     /// Whoever asks for what `segment` names, the first segment of a path: a uid, a token, or a token and a video that
@@ -258,7 +264,8 @@ impl Access {
         if grant.not_before_ms.is_some_and(|at| at > visitor.now_ms.saturating_add(skew)) {
             return Err(TokenError::NotYet.into());
         }
-        if !rules::allow(&grant.rules, visitor.address, self.countries.as_ref()) {
+        let countries = self.state().countries.clone();
+        if !rules::allow(&grant.rules, visitor.address, countries.as_deref()) {
             return Err(Refusal::Rules);
         }
         if let Some(link) = &grant.link

@@ -13,6 +13,7 @@ use crate::http::{plain, text, too_busy};
 use crate::library::{Found, Library};
 use crate::playlist::{bad_request, not_found};
 use crate::share::parameter;
+use crate::window::numbers;
 
 const PREFIX: &str = "captions-";
 
@@ -55,10 +56,18 @@ pub(crate) async fn asked(
         return Some(not_found("there are no captions in this language"));
     };
     Some(match ending {
-        "m3u8" => match render_captions(&recording.index, &format!("{PREFIX}{language}.vtt")) {
-            Some(list) => text("application/vnd.apple.mpegurl", "max-age=1", list.into()),
-            None => not_found("nothing was recorded"),
-        },
+        "m3u8" => {
+            // A clip or a preview: the file is that of all, on the clock of the media.
+            let numbers = match parameter(query, "segments").map(|_| numbers(query)) {
+                None => 0..=u64::MAX,
+                Some(Ok(numbers)) => numbers,
+                Some(Err(words)) => return Some(bad_request(&words)),
+            };
+            match render_captions(&recording.index, &format!("{PREFIX}{language}.vtt"), numbers) {
+                Some(list) => text("application/vnd.apple.mpegurl", "max-age=1", list.into()),
+                None => not_found("nothing was recorded"),
+            }
+        }
         "vtt" => lines(library, recording, language, query).await,
         _ => not_found("no such manifest"),
     })

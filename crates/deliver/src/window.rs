@@ -12,6 +12,7 @@ use package::Index;
 use package::clip::source_tracks;
 use package::hls::{Formats, Listed, render_iframes, render_multivariant};
 
+use crate::captions;
 use crate::clip::{range, time};
 use crate::http::{SHARED_MOMENT, no_content, text};
 use crate::levels::{Levels, Shown};
@@ -199,7 +200,8 @@ fn list(
             shelf.catalog().map(of)
         }
         (Found::Recording { recording, .. }, Some(shown)) => {
-            recorded_variants(recording, &shown.listed_of(recording), listed)
+            let all = recorded_variants(recording, &shown.listed_of(recording), listed);
+            all.map(|all| all.into_iter().chain(captions::variants(recording)).collect())
         }
         _ => None,
     };
@@ -255,7 +257,7 @@ fn media(found: &Found, track: &str, query: &str, levels: &Levels) -> Response {
 }
 
 /// `segments=A-B`.
-fn numbers(query: &str) -> Result<RangeInclusive<u64>, String> {
+pub(crate) fn numbers(query: &str) -> Result<RangeInclusive<u64>, String> {
     let pair = parameter(query, "segments");
     let pair = pair.as_deref().and_then(|text| text.split_once('-'));
     let range = pair.and_then(|(a, b)| Some(a.parse::<u64>().ok()?..=b.parse::<u64>().ok()?));

@@ -6,7 +6,7 @@ use crate::codec::captions::{Embedded, instream_ids};
 use crate::codec::{aac, h264, hevc};
 use crate::properties::{FrameProperties, GroupStart, pairs};
 use crate::timeline::{SourceClock, SourceFrame, Timeline, TrackKind};
-use crate::webvtt::WebVtt;
+use crate::webvtt::{WebVtt, WebVttError};
 use crate::{catalog, cmcd, flv, fmp4, mp4};
 
 /// What wraps media. The first byte says in what: bodies of RTMP messages, an FLV file, an MP4 file, a
@@ -54,6 +54,7 @@ pub fn captions(data: &[u8]) {
     assert_eq!(WebVtt::parse(clock.as_bytes()), Ok(file.clone()), "the clock is in the header");
     if let Ok(later) = WebVtt::parse(file.counted_from(1_000).as_bytes()) {
         assert!(later.cues() <= file.cues());
+        assert_eq!(WebVtt::parse(file.between(2_000, 1_000).as_bytes()), Err(WebVttError::Empty));
     }
 }
 

@@ -134,12 +134,18 @@ impl WebVtt {
 
     /// What is shown from `from_ms` on, counted from there: for a player that begins to count anew.
     pub fn counted_from(&self, from_ms: u64) -> String {
+        self.between(from_ms, u64::MAX)
+    }
+
+    /// The same, up to `to_ms`.
+    pub fn between(&self, from_ms: u64, to_ms: u64) -> String {
         let mut out = String::with_capacity(self.text.len());
         let mut done = 0;
         for cue in &self.cues {
             out.push_str(self.text.get(done..cue.block.start).unwrap_or_default());
             done = cue.block.end;
-            if cue.end_ms <= from_ms {
+            let (start_ms, end_ms) = (cue.start_ms.max(from_ms), cue.end_ms.min(to_ms));
+            if start_ms >= end_ms {
                 continue;
             }
             let part = |range: std::ops::Range<usize>| self.text.get(range).unwrap_or_default();
@@ -147,8 +153,7 @@ impl WebVtt {
             let settings = line.split_once("-->").map_or("", |(_, rest)| rest.trim_start());
             let settings = settings.split_once([' ', '\t']).map_or("", |(_, settings)| settings);
             out.push_str(part(cue.block.start..cue.at.start));
-            let (start, end) = (cue.start_ms.saturating_sub(from_ms), cue.end_ms - from_ms);
-            let _ = write!(out, "{} --> {}", time(start), time(end));
+            let _ = write!(out, "{} --> {}", time(start_ms - from_ms), time(end_ms - from_ms));
             if !settings.is_empty() {
                 let _ = write!(out, " {settings}");
             }
@@ -278,6 +283,14 @@ mod tests {
             "{last}"
         );
         assert_eq!(WebVtt::parse(last.as_bytes()).unwrap().cues(), 1);
+        // A range of it: what reaches into it or out of it is cut off there.
+        let some = file.between(1_500, 2_000);
+        assert!(some.contains("one\n00:00:00.000 --> 00:00:00.500 line:0"), "{some}");
+        assert!(!some.contains("Second") && some.contains("::cue { color: red }"), "{some}");
+        for (from, to) in [(0, 1_000), (2_500, 3_600_000)] {
+            let none = file.between(from, to);
+            assert_eq!(WebVtt::parse(none.as_bytes()), Err(WebVttError::Empty), "{none}");
+        }
     }
 
     #[test]

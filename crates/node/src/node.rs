@@ -445,6 +445,7 @@ impl Node {
             ingest: ingest.clone(),
             retention,
             elsewhere,
+            access: access.clone(),
         };
         let leave = (leave, moq_left);
         let node =
@@ -509,7 +510,8 @@ impl Node {
     }
 }
 
-fn countries(database: &str) -> Result<Option<Countries>> {
+/// The database of countries, if one is named.
+pub(crate) fn countries(database: &str) -> Result<Option<Countries>> {
     if database.is_empty() {
         return Ok(None);
     }

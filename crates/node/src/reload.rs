@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use access::Access;
 use anyhow::Result;
 use control::AuditEntry;
 use tokio::sync::watch;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use crate::config::{self, Loaded};
 use crate::ingest::{Ingest, Settings};
 use crate::moq;
+use crate::node::countries;
 use crate::quic;
 use crate::tls::{self, Certificate};
 
@@ -23,6 +25,7 @@ pub(crate) struct Reloadable {
     pub(crate) retention: watch::Sender<config::Retention>,
     pub(crate) elsewhere: io_moq::listen::Elsewhere,
     pub(crate) upstreams: Arc<moq::Upstreams>,
+    pub(crate) access: Arc<Access>,
 }
 
 /// What a running node goes by.
@@ -104,7 +107,8 @@ fn reach(key: &str) -> Option<Reach> {
             Some(Reach::Restart)
         }
         "http.public_url" | "clips.max_s" | "clips.video_max_s" => Some(Reach::Restart),
-        "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
+        "access.country_database" => Some(Reach::AtOnce),
+        "http.allow_plain_api" | "public.host" => Some(Reach::Restart),
         "encode.ladder" | "encode.pictures" | "encode.program" | "encode.workers"
         | "encode.encoder" | "encode.cache_gb" | "encode.linger_s" => Some(Reach::Restart),
         "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
@@ -124,6 +128,8 @@ impl Reloadable {
         let restart = of(started.differing(new), Reach::Restart);
         let config = &new.config;
         let upstreams = self.upstreams.next(&config.moq)?;
+        // It may have new contents under its old name, too.
+        let countries = countries(&config.access.country_database)?;
         // The files may have new contents under their old names: a renewed certificate. One for names is renewed by itself.
         if started.config.tls.domain.is_empty() {
             if let Some(certificate) = &self.certificate {
@@ -138,6 +144,7 @@ impl Reloadable {
         self.retention.send_replace(config.retention);
         self.elsewhere.set(config.moq.goaway_uri.clone());
         self.upstreams.change(upstreams);
+        self.access.set_countries(countries);
         Ok(Report { changed, restart, read })
     }
 }

@@ -114,8 +114,8 @@ pub fn render_mpd(index: &Index, sources: Sources<'_>, options: MpdOptions) -> O
     let mut out = String::with_capacity(4_096);
     out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     match live {
-        true => head_live(&mut out, &periods, target, options),
-        false => head_static(&mut out, &periods, target),
+        true => head_live(&mut out, &periods, longest(&periods, sources), (target, options)),
+        false => head_static(&mut out, &periods, longest(&periods, sources), target),
     }
     for period in &periods {
         write_period(&mut out, index, period, sources, options);
@@ -133,7 +133,23 @@ pub fn render_mpd(index: &Index, sources: Sources<'_>, options: MpdOptions) -> O
 const NAMESPACE: &str = "xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
      profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019\"";
 
-fn head_live(out: &mut String, periods: &[Period<'_>], target: u32, options: MpdOptions) {
+/// Seconds that no segment is longer than: those of a level of sound end with a frame of their own, which may be one later than
+/// their original's.
+fn longest(periods: &[Period<'_>], sources: Sources<'_>) -> f64 {
+    let frame = |level: &Level| match level.kind {
+        LevelKind::Sound { grid, .. } => f64::from(grid.frame) / f64::from(grid.rate),
+        LevelKind::Pictures { .. } => 0.0,
+    };
+    let levels = sources.levels.into_iter().flat_map(|levels| levels.list);
+    periods::longest(periods) + levels.map(frame).fold(0.0, f64::max)
+}
+
+fn head_live(
+    out: &mut String,
+    periods: &[Period<'_>],
+    longest: f64,
+    (target, options): (u32, MpdOptions),
+) {
     // Without the segment that is being made, a new list is due with each segment; with it, soon after
     // its first part.
     let update = if options.low_latency { 0.5 } else { f64::from(target) };
@@ -149,7 +165,7 @@ fn head_live(out: &mut String, periods: &[Period<'_>], target: u32, options: Mpd
          maxSegmentDuration=\"PT{:.3}S\" minBufferTime=\"PT{target}S\" \
          suggestedPresentationDelay=\"PT{:.3}S\">",
         date_time((newest * 1000.0) as u64),
-        periods::longest(periods),
+        longest,
         delay_s(target, options),
     );
     if options.low_latency {
@@ -172,13 +188,12 @@ fn delay_s(target: u32, options: MpdOptions) -> f64 {
     }
 }
 
-fn head_static(out: &mut String, periods: &[Period<'_>], target: u32) {
+fn head_static(out: &mut String, periods: &[Period<'_>], longest: f64, target: u32) {
     let duration = periods.last().map_or(0.0, Period::end);
     let _ = writeln!(
         out,
         "<MPD {NAMESPACE} type=\"static\" mediaPresentationDuration=\"PT{duration:.3}S\" \
-         maxSegmentDuration=\"PT{:.3}S\" minBufferTime=\"PT{target}S\">",
-        periods::longest(periods)
+         maxSegmentDuration=\"PT{longest:.3}S\" minBufferTime=\"PT{target}S\">"
     );
 }
 

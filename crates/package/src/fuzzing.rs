@@ -56,7 +56,7 @@ fn files(index: &Index) {
         render_iframes(index, "video.cmaf", "m", Reach::Everything),
         render_iframes(index, "video.cmaf", "m", Reach::Window),
         render_range(index, Names::own("video.cmaf", &[]), "m", 7..=9, 1_500_000_000),
-        render_captions(index, "captions-en.vtt"),
+        render_captions(index, "captions-en.vtt", 0..=u64::MAX),
     ];
     lists.into_iter().flatten().for_each(|list| well_formed(&list));
     for (from_ns, to_ns) in

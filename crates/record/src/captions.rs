@@ -1,7 +1,7 @@
 //! Captions that were added to a recording: an object beside its segments, named in its document.
 
 use bytes::Bytes;
-use control::{Captions, DocumentError, EngineError, Video, VideoChange, VideoSettings};
+use control::{Captions, DocumentError, EngineError, Video, VideoChange, VideoSettings, VideoUid};
 use store::{Key, Kind, Object, ReadError};
 
 use crate::history::{DeleteError, History, HistoryError};
@@ -107,6 +107,15 @@ impl History {
         language: &str,
     ) -> Result<Option<Bytes>, HistoryError> {
         let Some(captions) = video.settings.captions.get(language) else { return Ok(None) };
+        self.captions_of(&video.uid, captions).await
+    }
+
+    /// The text of these captions of a video; none if they are gone.
+    pub(crate) async fn captions_of(
+        &self,
+        video: &VideoUid,
+        captions: &Captions,
+    ) -> Result<Option<Bytes>, HistoryError> {
         let key = key(video, captions)?;
         match self.store().read(&key).await {
             Ok(text) => Ok(Some(text)),
@@ -136,7 +145,7 @@ impl History {
 }
 
 /// The object of captions.
-pub(crate) fn key(video: &Video, captions: &Captions) -> Result<Key, store::NotAKey> {
-    let (uid, random) = (video.uid.to_string(), captions.object);
+pub(crate) fn key(video: &VideoUid, captions: &Captions) -> Result<Key, store::NotAKey> {
+    let (uid, random) = (video.to_string(), captions.object);
     Key::new(&Object { video: uid, kind: Kind::Captions, epoch: 0, number: 0, random })
 }

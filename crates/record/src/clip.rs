@@ -5,19 +5,21 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use control::{
-    ClipOf, DocumentError, Epoch, InputUid, NewClip, PartRecord, SegmentRecord, TrackRecord, Video,
-    VideoSettings, VideoUid,
+    Captions, ClipOf, DocumentError, Epoch, InputUid, NewClip, PartRecord, SegmentRecord,
+    TrackRecord, Video, VideoSettings, VideoUid,
 };
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use media::catalog::{Catalog, Description, Edition, Init, TrackDescription};
+use media::webvtt::WebVtt;
 use package::clip::{
     ClipSegment, ClipShare, ClipTrack, Fragments, Outline, PartRef, Piece, Plan, Planner, Refused,
     Wanted,
 };
 use store::{Key, Kind, Object};
 
+use crate::captions;
 use crate::history::{DeleteError, History, HistoryError};
 use crate::limits::{CLIP_PUTS, CLIPS_AT_ONCE};
 use crate::recording::{File, Recording};
@@ -143,7 +145,7 @@ impl History {
 
     async fn store_clip(
         &self,
-        cut: Cut,
+        mut cut: Cut,
         source: &Recording,
         plan: &Plan,
         fragments: &Fragments,
@@ -155,6 +157,7 @@ impl History {
         // What is on its way when one has failed arrives, so that it is tidied up with the rest.
         while puts.next().await.is_some() {}
         let records = stored?;
+        self.store_captions(&mut cut, source, plan).await?;
         let clip = NewClip {
             uid: cut.uid.clone(),
             input: source.video.input.clone(),
@@ -173,6 +176,31 @@ impl History {
             records,
         };
         Ok(self.control().create_clip(clip).await?)
+    }
+
+    /// What its source's captions say meanwhile, counted from its beginning.
+    async fn store_captions(
+        &self,
+        cut: &mut Cut,
+        source: &Recording,
+        plan: &Plan,
+    ) -> Result<(), ClipError> {
+        let from_ms = plan.from_ns / 1_000_000;
+        let to_ms = (plan.from_ns + plan.duration_ns).div_ceil(1_000_000);
+        for (language, captions) in &cut.source_settings.captions {
+            // Of what was deleted meanwhile there is no clip anyway: its source has other settings now.
+            let Some(text) = self.captions_of(&source.video.uid, captions).await? else { continue };
+            let said = WebVtt::parse(&text).ok().map(|file| file.between(from_ms, to_ms));
+            let Some(said) = said.filter(|text| WebVtt::parse(text.as_bytes()).is_ok()) else {
+                continue;
+            };
+            let bytes = said.len() as u64;
+            let own = Captions { bytes, ..captions.clone() };
+            let key = captions::key(&cut.uid, &own).map_err(HistoryError::from)?;
+            self.store().put(&key, vec![Bytes::from(said)]).await?;
+            cut.settings.captions.insert(language.clone(), own);
+        }
+        Ok(())
     }
 
     /// Stores its segments, of which the next is read while the ones before are on their way to the disk.

@@ -467,7 +467,7 @@ impl History {
         let sealed = self.control.committed_index(video, 0..u64::MAX >> 1).await?.pages;
         let mut named: BTreeSet<Key> = recording.objects().collect();
         for captions in recording.video.settings.captions.values() {
-            named.insert(captions::key(&recording.video, captions)?);
+            named.insert(captions::key(video, captions)?);
         }
         for page in sealed {
             named.insert(Key::parse(&page.object)?);

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -130,6 +130,11 @@ const DATAGRAMS_MAX: usize = 65_536;
 impl Impaired {
     /// In front of the server at this address.
     pub fn start(to: SocketAddr, up: Shape, down: Shape, seed: u64) -> Self {
+        Self::start_from(Ipv4Addr::LOCALHOST, to, up, down, seed)
+    }
+
+    /// The same, whose clients come to the server from this address of the loopback.
+    pub fn start_from(from: Ipv4Addr, to: SocketAddr, up: Shape, down: Shape, seed: u64) -> Self {
         let front = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         front.set_nonblocking(true).unwrap();
         let address = front.local_addr().unwrap();
@@ -141,7 +146,7 @@ impl Impaired {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let front = Arc::new(UdpSocket::from_std(front).unwrap());
-                relay(front, to, shared, stopped).await;
+                relay(front, (from, to), shared, stopped).await;
             });
         });
         Self { address, paths, stop, thread: Some(thread) }
@@ -186,7 +191,7 @@ type Outgoing = (Arc<UdpSocket>, SocketAddr, Vec<u8>);
 
 async fn relay(
     front: Arc<UdpSocket>,
-    to: SocketAddr,
+    (from, to): (Ipv4Addr, SocketAddr),
     paths: Arc<Mutex<Paths>>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -225,7 +230,7 @@ async fn relay(
                     if clients.len() >= CLIENTS_MAX {
                         continue;
                     }
-                    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                    let socket = Arc::new(UdpSocket::bind((from, 0)).await.unwrap());
                     reading.spawn(read(socket.clone(), client, answers.clone()));
                     clients.insert(client, socket);
                     paths.lock().unwrap().clients = clients.len();

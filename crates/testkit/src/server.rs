@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::child::Child;
 use crate::http::{Response, Url, request};
+use crate::mpd::check_mpd;
 use crate::wait::wait_until;
 
 /// A running server. Dropping it kills it.
@@ -107,9 +108,15 @@ impl Server {
         Url { authority, path: path.to_owned() }
     }
 
-    /// Gets a path.
+    /// Gets a path. Fails the test if it is an MPD that breaks a rule.
     pub fn get(&self, path: &str) -> Response {
-        request("GET", &self.url(path), &[], b"")
+        let answer = request("GET", &self.url(path), &[], b"");
+        let kind = answer.headers.get("content-type").map_or("", String::as_str);
+        if answer.status == 200 && kind == "application/dash+xml" {
+            let mpd = answer.text();
+            assert_eq!(check_mpd(&mpd), [], "{path}: {mpd}");
+        }
+        answer
     }
 
     /// Calls the API under the account.

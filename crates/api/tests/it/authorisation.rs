@@ -8,9 +8,9 @@ use access::table::Row;
 use bytes::Bytes;
 use control::conformance::NOW;
 use control::{ChatChange, ChatMessage, DocumentError, Video, VideoChange, VideoUid};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::desk::{Answer, Desk, Owned, ROOT, ask, bearer, only, random};
+use crate::desk::{Answer, Desk, Owned, ROOT, ask, ask_from, bearer, only, random};
 
 /// What is asked of it: nothing, or nothing that can be done.
 fn body(row: &Row, owned: &Owned) -> String {
@@ -203,6 +203,50 @@ async fn who_may_only_read_is_told_so_and_sees_no_keys() {
     assert_eq!(key(&reader).await, (json!(null), json!(null)));
     let (stream_key, publish) = key(ROOT).await;
     assert!(publish.as_str().unwrap().ends_with(stream_key.as_str().unwrap()));
+}
+
+/// Of two people one may: by where they are, or by what else was said of their tokens.
+#[tokio::test]
+async fn each_condition_lets_one_of_two_people_pass() {
+    let desk = Desk::new().await;
+    let router = desk.router();
+    let (name, root) = bearer(ROOT);
+    let token = async |more: Value| {
+        let mut body = json!({ "name": "x", "policies": [{
+            "effect": "allow",
+            "permission_groups": [{ "scope": "inputs:read" }],
+            "resources": { "com.cloudflare.api.account.default": "*" },
+        }] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let path = "/client/v4/user/tokens";
+        let made = ask(&router, "POST", path, &[(name, &root)], &body.to_string()).await.result();
+        bearer(made["value"].as_str().unwrap()).1
+    };
+    let status = async |from: &str, token: &str| {
+        let (peer, path) = (
+            format!("{from}:9").parse().unwrap(),
+            "/client/v4/accounts/default/stream/live_inputs",
+        );
+        ask_from(peer, &router, "GET", path, &[(name, token)], "").await.status
+    };
+    // Others than those on this machine are heard over HTTPS alone.
+    let (one, other) = ("127.0.0.2", "127.0.0.3");
+    for condition in [json!({ "in": ["127.0.0.2"] }), json!({ "not_in": [other] })] {
+        let token = token(json!({ "condition": { "request_ip": condition } })).await;
+        let statuses = (status(one, &token).await.as_u16(), status(other, &token).await.as_u16());
+        assert_eq!(statuses, (200, 403), "{condition}");
+    }
+    let (past, future) = ("2001-01-01T00:00:00Z", "2099-01-01T00:00:00Z");
+    for (field, may, may_not) in [
+        ("expires_on", future, past),
+        ("not_before", past, future),
+        ("status", "active", "disabled"),
+    ] {
+        let (may, may_not) =
+            (token(json!({ (field): may })).await, token(json!({ (field): may_not })).await);
+        let statuses = (status(one, &may).await.as_u16(), status(one, &may_not).await.as_u16());
+        assert_eq!(statuses, (200, 401), "{field}");
+    }
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use testkit::Shape;
 
 use super::duties::{VIDEO, code, group, text};
 use super::rig::{
-    Client, Rig, Subscribed, namespace, next_object, register, soon, track, until, use_value,
-    with_token,
+    Carrier, Client, Rig, Subscribed, namespace, next_object, register, soon, track, until,
+    use_value, with_token,
 };
 use crate::limits::{GATE_AGAIN, GATE_NAMES};
 use crate::link::Told;
@@ -355,6 +355,36 @@ async fn d01_d19_a_token_for_a_prefix_is_good_if_it_opens_any_broadcast_below_it
             }
         };
         assert_eq!(code(&answer), expect, "{token}");
+    }
+}
+
+/// Two people side by side, whatever carries their sessions: one of them is where it may be watched.
+#[tokio::test(start_paused = true)]
+async fn d01_of_two_addresses_one_may_subscribe_and_fetch() {
+    for carrier in [Carrier::Quic(Version::Draft18), Carrier::WebTransport(Version::Draft18)] {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let broadcast = rig.broadcast(&["default", "near"]);
+        let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        group(&video, 0, &["a"]);
+        let name = || track(&["default", "near"], "video");
+        let mut people = Vec::new();
+        for (host, expect) in [(1, None), (2, Some(RequestCode::Unauthorized))] {
+            let endpoint = network.client_of(host, Shape::default()).unwrap();
+            let client = rig.client_on(endpoint, carrier).await;
+            let seen = client.subscribe(name(), next_object()).await;
+            assert_eq!(code(&seen.answer), expect, "{carrier:?} from {host}");
+            let range = Range { start: Location::new(0, 0), end: Location::new(0, 0) };
+            let fetch = Fetch::Standalone { track: name(), range };
+            let request = Request::Fetch { fetch, parameters: Parameters::default() };
+            let (_, answer, _) = client.ask(request).await;
+            assert_eq!(code(&answer), expect, "{carrier:?} from {host}");
+            people.push((client, seen));
+        }
+        // What comes next, comes to the one.
+        group(&video, 1, &["b"]);
+        let object = people[0].1.next().await;
+        assert_eq!((object.group, &object.payload[..]), (1, &b"b"[..]), "{carrier:?}");
     }
 }
 

@@ -363,7 +363,11 @@ impl Rig {
         line: Shape,
         carrier: Carrier,
     ) -> Client {
-        let endpoint = network.client(line).unwrap();
+        self.client_on(network.client(line).unwrap(), carrier).await
+    }
+
+    /// The same behind this socket.
+    pub(super) async fn client_on(&self, endpoint: Endpoint, carrier: Carrier) -> Client {
         let connection = self.connect(&endpoint, carrier).await;
         self.drive(endpoint, connection, "/", Vec::new())
     }

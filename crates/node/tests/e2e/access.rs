@@ -1,7 +1,7 @@
 //! Links that only the right people can open, as those see it who have them and who have not.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(crate) fn token(server: &Server, uid: &str, body: &Value) -> String {
     answer.json()["result"]["token"].as_str().unwrap().to_owned()
 }
 
-fn now_s() -> u64 {
+pub(crate) fn now_s() -> u64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
@@ -508,9 +508,9 @@ fn only_the_pages_that_are_named_may_embed() {
     }
 }
 
-/// A database of MaxMind's format in which these networks (`FIRST.0.0.0/8`) are in these countries, and nothing else is known.
+/// A database of MaxMind's format in which these networks are in these countries, and nothing else is known.
 /// MaxMind DB File Format Specification, version 2.0.
-fn database(networks: &[(u8, &str)]) -> Vec<u8> {
+pub(crate) fn database(networks: &[((Ipv4Addr, u32), &str)]) -> Vec<u8> {
     #[derive(Clone, Copy)]
     enum Record {
         Nothing,
@@ -524,10 +524,10 @@ fn database(networks: &[(u8, &str)]) -> Vec<u8> {
     };
     // The search tree: a node a bit, two records of 24 bits.
     let (mut nodes, mut data) = (vec![[Record::Nothing; 2]], Vec::new());
-    for (first, country) in networks {
-        let side = |bit: u8| usize::from(first >> bit & 1);
+    for ((first, bits), country) in networks {
+        let side = |bit: u32| (first.to_bits() >> bit & 1) as usize;
         let mut at = 0;
-        for bit in (1..8).rev() {
+        for bit in (33 - bits..32).rev() {
             at = match nodes[at][side(bit)] {
                 Record::Node(next) => next,
                 _ => {
@@ -538,7 +538,7 @@ fn database(networks: &[(u8, &str)]) -> Vec<u8> {
                 }
             };
         }
-        nodes[at][side(0)] = Record::Country(data.len());
+        nodes[at][side(32 - bits)] = Record::Country(data.len());
         data.push(7 << 5 | 1);
         text(&mut data, "country");
         data.push(7 << 5 | 1);
@@ -582,7 +582,9 @@ fn database(networks: &[(u8, &str)]) -> Vec<u8> {
 fn rules_know_countries_by_the_operators_database() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("countries.mmdb");
-    std::fs::write(&file, database(&[(127, "DE"), (81, "FR"), (83, "DE")])).unwrap();
+    let network = |first: u8| (Ipv4Addr::new(first, 0, 0, 0), 8);
+    let known = [(network(127), "DE"), (network(81), "FR"), (network(83), "DE")];
+    std::fs::write(&file, database(&known)).unwrap();
     let setting = format!("access.country_database={}", file.display());
     let server = Server::start(AIRWAVE, &[&setting, r#"http.trusted_proxies=["127.0.0.1"]"#]);
     let (input, _, _encoder) = locked(&server);

@@ -620,7 +620,8 @@ fn cut_off(server: &Server, moq: bool) {
         quic.iter().for_each(|quic| quic.reshape(shape, shape));
         if passes { relay.mend() } else { relay.cut() }
     };
-    let played = std::thread::scope(|scope| {
+    let audience = || playback(server, &input);
+    let (played, before) = std::thread::scope(|scope| {
         let playing = scope.spawn(|| play(&url, "airwave", at_least, &more));
         let parts = || relay.requests().iter().filter(|r| r.contains("/media/")).count();
         let subscribed = || server.metric("moq_subscriptions_open") >= 2;
@@ -633,14 +634,36 @@ fn cut_off(server: &Server, moq: bool) {
             let until = follower.reload().segments.last().unwrap().number + 4;
             while follower.reload().segments.last().unwrap().number < until {}
         }
+        // What it says of itself goes the same way.
+        wait_until("its start to be told", 60, || {
+            (audience()["startMs"]["count"] == 1).then_some(())
+        });
+        let before = audience()["stalls"].as_u64().unwrap();
         network(false);
         let (began, asked) = (Instant::now(), relay.requests().len());
         wait_until("the end of the cut", 30, || (began.elapsed() >= CUT_OFF).then_some(()));
         assert_eq!(relay.requests().len(), asked, "nothing came through");
         network(true);
-        playing.join().unwrap()
+        (playing.join().unwrap(), before)
     });
     let report = &played.0;
+    // Its owner sees that it stood still.
+    let seen = wait_until("the stall to be told", 60, || {
+        Some(audience()).filter(|seen| seen["stalls"].as_u64() > Some(before))
+    });
+    let (stalls, own) = (seen["stalls"].as_u64(), report["stats"]["stalls"].as_u64());
+    assert!(stalls <= own, "{seen} of {own:?}");
+    assert_eq!(
+        (&seen["sessionsSeen"], &seen["startMs"]["count"]),
+        (&1.into(), &1.into()),
+        "{seen}"
+    );
+    let kbps = seen["bitrateKbps"].as_u64();
+    assert!(seen["startMs"]["mean"].as_u64() > Some(0) && kbps > Some(0), "{seen}");
+    let metrics = server.metrics();
+    let of = |name: &str| metrics[&format!("playback_{name}{{input=\"{}\"}}", input.uid)];
+    assert_eq!((of("sessions_total"), of("start_seconds_count")), (1, 1));
+    assert!(Some(of("stalls_total")) >= stalls && of("bitrate_bits") > 0, "{metrics:?}");
     let stalls = report["stalls"].as_array().unwrap();
     let still: f64 = stalls.iter().filter_map(|s| s["durationMs"].as_f64()).sum::<f64>() / 1_000.0;
     assert!(still > 8.0, "the picture stood still: {stalls:?}");

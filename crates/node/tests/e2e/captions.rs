@@ -108,6 +108,65 @@ fn captions_of_a_recording_reach_players() {
     refused(&server, &uid);
 }
 
+/// What is said meanwhile, counted from where the clip begins; also when its source is gone.
+#[test]
+fn captions_of_a_recording_are_in_its_clips() {
+    let server = Server::start(AIRWAVE, &[]);
+    let uid = recorded(&server);
+    assert_eq!(put(&server, &uid, "en", ENGLISH).status, 200);
+    assert_eq!(put(&server, &uid, "de", "WEBVTT\n\n00:05.000 --> 00:06.000\nBald\n").status, 200);
+    let clip = |from: f64, to: f64| {
+        let fields =
+            json!({ "clippedFromVideoUID": uid, "startTimeSeconds": from, "endTimeSeconds": to });
+        let answer = server.api("POST", "/stream/clip", Some(&fields));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["result"]["uid"].as_str().unwrap().to_owned()
+    };
+    let (both, none) = (clip(1.5, 4.5), clip(2.2, 3.8));
+    let languages = listed(&server, &both);
+    assert_eq!((&languages[0]["language"], languages.as_array().unwrap().len()), (&json!("en"), 1));
+    assert_eq!(listed(&server, &none), json!([]), "nothing is said meanwhile");
+    // As a list, a clip has the same file, and a list of its own length.
+    let list = server.get(&format!("/{uid}/manifest/clip.m3u8?time=3s&duration=2s")).text();
+    let captions = list.split("URI=\"").find(|rest| rest.starts_with("captions-en.m3u8?segments="));
+    let captions = captions.unwrap_or_else(|| panic!("{list}")).split('"').next().unwrap();
+    let track =
+        server.get(&format!("/{uid}/manifest/{}", captions.replace("captions-en", "video.cmaf")));
+    let seconds = |list: &str| {
+        let lengths = list.lines().filter_map(|line| line.strip_prefix("#EXTINF:"));
+        lengths.map(|length| length.trim_end_matches(',').parse::<f64>().unwrap()).sum::<f64>()
+    };
+    let captions = server.get(&format!("/{uid}/manifest/{captions}")).text();
+    let (length, expect) = (seconds(&captions), seconds(&track.text()));
+    assert!(expect > 1.0 && (length - expect).abs() < 0.001, "{length} of {expect}: {captions}");
+    assert!(captions.contains("\ncaptions-en.vtt\n"), "{captions}");
+    let wrong = server.get(&format!("/{uid}/manifest/captions-en.m3u8?segments=7-3"));
+    assert_eq!(wrong.status, 400, "{}", wrong.text());
+
+    assert_eq!(server.api("DELETE", &format!("/stream/{uid}"), None).status, 200);
+    let file = server.api("GET", &format!("/stream/{both}/captions/en/vtt"), None).text();
+    let cues: Vec<&str> = file.split("\n\n").skip(1).collect();
+    // To the frame, which the encoder's clock has in milliseconds.
+    let times = |cue: &str| -> Vec<f64> {
+        let line = cue.lines().next().unwrap();
+        let of = |time: &str| time.rsplit(':').next().unwrap().parse().unwrap();
+        line.split(" --> ").map(of).collect()
+    };
+    let near = |cue: &str, expect: [f64; 2]| {
+        times(cue).iter().zip(expect).all(|(is, expect)| (is - expect).abs() < 0.04)
+    };
+    assert!(near(cues[0], [0.0, 0.5]) && cues[0].ends_with("\nOne to two"), "{file}");
+    assert!(near(cues[1], [2.5, 3.0]) && cues[1].contains("\nFour to six"), "{file}");
+    let lines = server.get(&format!("/{both}/manifest/captions-en.vtt"));
+    assert_eq!((lines.status, lines.text().matches("-->").count()), (200, 2), "{}", lines.text());
+    // Deleted, nothing of it is left.
+    assert_eq!(server.api("DELETE", &format!("/stream/{both}"), None).status, 200);
+    wait_until("its objects to go", 60, || {
+        let of = server.data().join(format!("media/o/{both}"));
+        std::fs::read_dir(of).map_or(0, Iterator::count).eq(&0).then_some(())
+    });
+}
+
 fn refused(server: &Server, uid: &str) {
     for (language, file, words) in [
         ("en", "1\n00:00:01,000 --> 00:00:02,000\nSRT\n", "not WebVTT"),

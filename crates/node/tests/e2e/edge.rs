@@ -3,14 +3,14 @@
 //!
 //! `AIRWAVE_PLAYERS` is how many watch (100 in the gate, 1,000 in soak).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
 use testkit::{
-    Clip, ClipSpec, Edge, NGINX_CONF, Relay, Server, Url, request, skip, wait_until, watch,
+    Clip, ClipSpec, Edge, NGINX_CONF, Relay, Seen, Server, Url, request, skip, wait_until, watch,
 };
 
 use crate::AIRWAVE;
@@ -124,6 +124,7 @@ fn check(tokens: bool) {
     assert_eq!(versions.different, seen.versions.len(), "all versions came from the origin");
     assert!(versions.each() <= at_most, "{} for each version", versions.each());
     assert!(parts.each() <= at_most, "{} for each part", parts.each());
+    check_checks(&requests, &segments, seconds, &seen);
     // A request that is not of a version of its own has that of another, or is the only one of its moment; one that was fetched
     // again, because an answer was kept no longer, is rendered again.
     let again = if crate::browser::soak() { 0 } else { versions.requests - versions.different };
@@ -132,6 +133,34 @@ fn check(tokens: bool) {
     // Plain requests are good for a second, the multivariant playlist for two.
     let moments = 3.0 * (seconds + 2.0);
     assert!(others.requests as f64 <= moments, "{} plain requests", others.requests);
+}
+
+/// Of each first segment it was asked whether it may watch, for lists and for media, and of no other one; docs/cdn.md: once for each
+/// second of the clock and either. Twice as often is let pass: an answer whose second is over when it comes is asked for again. Where
+/// all share one, all who wait for it do, at once; in the gate, whose machine may be slow, a quarter of what they ask for is.
+fn check_checks(requests: &[String], segments: &[String], seconds: f64, seen: &Seen) {
+    let mut asked = BTreeMap::<(&str, bool), usize>::new();
+    for target in requests {
+        let mut path = target[1..].split('/');
+        if let (Some(segment), Some("allowed")) = (path.next(), path.next()) {
+            *asked.entry((segment, path.next().is_some())).or_default() += 1;
+        }
+    }
+    let watched: BTreeSet<&str> = segments.iter().map(String::as_str).collect();
+    let about: BTreeSet<(&str, bool)> = asked.keys().copied().collect();
+    let expect = watched.iter().flat_map(|segment| [(*segment, false), (*segment, true)]);
+    assert!(about.into_iter().eq(expect), "everybody, and nobody else: {}", asked.len());
+    let (moments, most) = (seconds.ceil() as usize + 1, asked.values().max().unwrap());
+    let mean = asked.values().sum::<usize>() as f64 / asked.len() as f64;
+    eprintln!(
+        "{most} at most and {mean:.1} on the average of {} in {moments} seconds",
+        asked.len()
+    );
+    let at_most = match watched.len() {
+        1 if !crate::browser::soak() => seen.parts.min(seen.playlists) / 4,
+        _ => moments * 2,
+    };
+    assert!(*most <= at_most, "{most} checks of one in {moments} seconds");
 }
 
 #[test]

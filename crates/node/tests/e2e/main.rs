@@ -59,6 +59,7 @@ mod stored_clips;
 mod switches;
 mod tokens;
 mod trace;
+mod two_users;
 mod watch;
 
 /// The program under test.

@@ -85,7 +85,7 @@ fn a_sample_is_written_checked_and_printed() {
 }
 
 /// Asks for a reload and waits until the log says that it is over.
-fn reload(server: &mut Server, text: &str, file: &Path, expect: &str) -> String {
+pub(crate) fn reload(server: &mut Server, text: &str, file: &Path, expect: &str) -> String {
     std::fs::write(file, text).unwrap();
     let before = server.child().output().len();
     server.child().signal("HUP");

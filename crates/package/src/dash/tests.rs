@@ -568,4 +568,6 @@ fn a_level_of_sound_is_a_set_of_its_own_with_a_timeline_of_its_own() {
     assert_eq!(lines(original), ["<S t=\"96000\" d=\"33600\" r=\"2\"/>"]);
     // 33 frames of 1024 each, from the 91st on.
     assert_eq!(lines(level), ["<S t=\"93184\" d=\"33792\" r=\"2\"/>"]);
+    // Its segments are longer than the original's 0.7 s, by less than a frame.
+    assert_eq!(values(&text, "maxSegmentDuration"), ["PT0.721S"]);
 }

@@ -1,13 +1,17 @@
 //! The list of a recording's captions: one WebVTT file for all of it (RFC 8216bis §3.1.4).
 
+use std::ops::RangeInclusive;
+
 use super::media::longest;
 use crate::clip::source_tracks;
 use crate::index::{Index, Rendition};
 
-/// Renders the list; `file` is relative to it. None if there is no media.
-pub fn render_captions(index: &Index, file: &str) -> Option<String> {
+/// Renders the list beside segments of these numbers; `file` is relative to it, and the same for any of them. None if there is no media.
+pub fn render_captions(index: &Index, file: &str, numbers: RangeInclusive<u64>) -> Option<String> {
     let r = main(index)?;
-    let (first, last) = (r.segments.front()?, r.segments.back()?);
+    let mut within = r.segments.iter().filter(|segment| numbers.contains(&segment.number));
+    let first = within.next()?;
+    let last = within.next_back().unwrap_or(first);
     let seconds = last.end_ns().saturating_sub(first.at_ns) as f64 / 1e9;
     let target = (seconds.ceil() as u64).max(u64::from(longest(r)));
     Some(format!(
@@ -37,10 +41,13 @@ mod tests {
     #[test]
     fn one_file_lasts_as_long_as_the_media() {
         let index = index_of(10, &[2; 3], true);
-        let list = render_captions(&index, "captions-en.vtt").unwrap();
+        let list = render_captions(&index, "captions-en.vtt", 0..=u64::MAX).unwrap();
         assert!(list.contains("#EXT-X-TARGETDURATION:6\n"), "{list}");
         assert!(list.ends_with("#EXTINF:6.00000,\ncaptions-en.vtt\n#EXT-X-ENDLIST\n"), "{list}");
         assert_eq!(clock(&index), Some(10 * 180_000));
-        assert_eq!(render_captions(&Index::new(), "x"), None);
+        let some = render_captions(&index, "captions-en.vtt", 11..=12).unwrap();
+        assert!(some.ends_with("#EXTINF:4.00000,\ncaptions-en.vtt\n#EXT-X-ENDLIST\n"), "{some}");
+        assert_eq!(render_captions(&index, "x", 13..=20), None);
+        assert_eq!(render_captions(&Index::new(), "x", 0..=u64::MAX), None);
     }
 }

@@ -12,6 +12,9 @@ const DECISION_LINES_MAX: usize = 25;
 /// Where the crates of others are listed, each with why it is here.
 pub const DEPENDENCIES: &str = "docs/dependencies.md";
 
+/// Where the table of [`not_older`] begins in it.
+const NOT_OLDER: &str = "\n## Not older than\n";
+
 /// Relative links lead somewhere.
 #[must_use]
 pub fn links(tree: &Tree) -> Vec<Finding> {
@@ -95,6 +98,7 @@ pub fn decisions(tree: &Tree) -> Vec<Finding> {
 pub fn dependencies(tree: &Tree, packages: &[Package]) -> Vec<Finding> {
     let listed: BTreeSet<&str> = tree
         .text(DEPENDENCIES)
+        .and_then(|text| text.split(NOT_OLDER).next())
         .unwrap_or_default()
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
@@ -114,10 +118,84 @@ pub fn dependencies(tree: &Tree, packages: &[Package]) -> Vec<Finding> {
         .collect()
 }
 
+/// No crate in a lock file is older than the table in [`DEPENDENCIES`] says: versions before have known holes. `locks`: paths and texts.
+#[must_use]
+pub fn not_older(tree: &Tree, locks: &[(&str, String)]) -> Vec<Finding> {
+    let text = tree.text(DEPENDENCIES).unwrap_or_default();
+    let table = text.split_once(NOT_OLDER).map_or("", |(_, table)| table);
+    let table = table.split_once("\n## ").map_or(table, |(table, _)| table);
+    let rows: Vec<(&str, &str)> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter_map(|(name, rest)| Some((name, rest.split_once(" |")?.0)))
+        .collect();
+    if rows.is_empty() {
+        return vec![Finding::new(
+            DEPENDENCIES,
+            "no table of versions that nothing may be older than",
+        )];
+    }
+    let mut found = Vec::new();
+    for (path, lock) in locks {
+        for package in lock.split("[[package]]\n") {
+            let value = |key: &str| {
+                let line =
+                    package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \""));
+                line.and_then(|line| line.strip_suffix('"')).unwrap_or_default()
+            };
+            let (name, is) = (value("name"), value("version"));
+            for (_, least) in
+                rows.iter().filter(|(of, least)| *of == name && numbers(is) < numbers(least))
+            {
+                found.push(Finding::new(
+                    *path,
+                    format!("{name} {is} is older than {least}: {DEPENDENCIES} says why not"),
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The numbers of a version, for comparing; a pre-release counts as what it comes before.
+fn numbers(version: &str) -> Vec<u64> {
+    let plain = version.split(['-', '+']).next().unwrap_or_default();
+    let mut numbers: Vec<u64> = plain.split('.').map(|part| part.parse().unwrap_or(0)).collect();
+    numbers.resize(3, 0);
+    numbers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::workspace::{Dependency, Kind};
+
+    #[test]
+    fn crates_with_known_holes() {
+        let table = "# D\n\n| `h2` | why |\n\n## Not older than\n\n| crate | at least | why |\n|---|---|---|\n\
+            | `h2` | 0.4.16 | frames |\n| `jsonwebtoken` | 11 | decided |\n\n## Else\n\n| `bytes` | 9 | no |\n";
+        let tree = Tree::fake(&[(DEPENDENCIES, table)]);
+        let lock = |name: &str, version: &str| {
+            let package = |name: &str, version: &str| {
+                format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n")
+            };
+            package("bytes", "1.0.0") + &package(name, version)
+        };
+        for (name, version, old) in [
+            ("h2", "0.4.15", true),
+            ("h2", "0.4.16", false),
+            ("h2", "0.4.100", false),
+            ("h2", "0.3.99", true),
+            ("h2", "1.0.0", false),
+            ("jsonwebtoken", "10.9.9", true),
+            ("jsonwebtoken", "11.0.0", false),
+            ("h2o", "0.1.0", false),
+        ] {
+            let found = not_older(&tree, &[("Cargo.lock", lock(name, version))]);
+            assert_eq!(found.len(), usize::from(old), "{name} {version}: {found:?}");
+        }
+        assert_eq!(not_older(&Tree::fake(&[(DEPENDENCIES, "")]), &[]).len(), 1, "no table");
+    }
 
     #[test]
     fn broken_links() {
