@@ -144,6 +144,7 @@ fn a_record() -> SegmentRecord {
         target_duration: 2,
         offset: 700,
         parts: (0..6).map(|i| part(30_000, 250_000 + i, i == 0)).collect(),
+        closes: true,
     };
     let audio = TrackRecord {
         name: "audio.cmaf".into(),
@@ -199,6 +200,7 @@ fn parts(seeds: &Seeds) -> Result<()> {
                 duration: 30_000,
                 independent: at == 0,
                 last: at == 2,
+                closes: at == 2 && number == 1,
                 target_ms: 334,
                 target_duration: (number > 0).then_some(2),
                 key_bytes: Some(1_000).filter(|_| at == 0),

@@ -63,6 +63,8 @@ pub struct TrackRecord {
     pub offset: u64,
     /// Its parts.
     pub parts: Vec<PartRecord>,
+    /// Its last part closes: what came behind it was not known then.
+    pub closes: bool,
 }
 
 /// One part, in the words of `package::properties::Part`.
@@ -213,7 +215,8 @@ impl TrackRecord {
         }
         put(out, self.name.len() as u64);
         out.extend_from_slice(self.name.as_bytes());
-        put(out, flags(&[self.gap, self.discontinuity, self.init_at.is_some()]));
+        let has_init = self.init_at.is_some();
+        put(out, flags(&[self.gap, self.discontinuity, has_init, self.closes]));
         put(out, u64::from(self.timescale));
         put(out, self.start);
         put_difference(out, wall_clock_ms, self.wall_clock_ms);
@@ -294,6 +297,7 @@ impl TrackRecord {
             target_duration,
             offset,
             parts,
+            closes: bits & 8 != 0,
         })
     }
 }
@@ -329,6 +333,7 @@ mod tests {
             target_duration: 2,
             offset: 700,
             parts,
+            closes: true,
         };
         let audio = TrackRecord {
             name: "audio.cmaf".into(),

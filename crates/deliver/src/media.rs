@@ -423,6 +423,7 @@ mod tests {
                 duration: 30_000,
                 independent: n == 0,
                 last: whole && n + 1 == parts,
+                closes: false,
                 target_ms: 334,
                 target_duration: Some(2),
                 key_bytes: None,

@@ -424,6 +424,7 @@ mod tests {
             duration,
             independent: true,
             last: true,
+            closes: false,
             target_ms: 2_000,
             target_duration: Some(2),
             key_bytes: Some(1),

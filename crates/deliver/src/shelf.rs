@@ -155,6 +155,7 @@ impl Shelf {
         let (mut state, mut history, mut recorder) = (State::default(), None, None);
         if let Some(past) = past {
             state.index = past.index;
+            state.index.close();
             (history, recorder) = (Some(past.history), Some(past.recorder));
         }
         let state = state.into();
@@ -626,6 +627,7 @@ mod tests {
                 duration: 60_000,
                 independent: true,
                 last: n % 3 == 2,
+                closes: false,
                 target_ms: 667,
                 target_duration: Some(2),
                 key_bytes: None,

@@ -337,11 +337,13 @@ pub(crate) fn describe(
     let at = usize::try_from(at).ok()?.min(segment.parts.len().checked_sub(1)?);
     let part = segment.parts.get(at)?;
     let before: u64 = segment.parts.iter().take(at).map(|p| u64::from(p.duration)).sum();
+    let last = segment.complete && at + 1 == segment.parts.len();
     let said = properties::Part {
         duration: part.duration,
         // Each segment of a level is encoded by itself.
         independent: at == 0 || part.independent,
-        last: segment.complete && at + 1 == segment.parts.len(),
+        last,
+        closes: last && segment.closes,
         target_ms,
         target_duration: index.target_duration(),
         key_bytes: None,
@@ -447,6 +449,7 @@ pub(crate) mod tests {
             duration: 90_000,
             independent: true,
             last: false,
+            closes: false,
             target_ms: 1_000,
             target_duration: Some(2),
             key_bytes: None,

@@ -234,6 +234,7 @@ mod tests {
                 duration: 60_000,
                 independent: true,
                 last: n % 3 == 2,
+                closes: false,
                 target_ms: 667,
                 target_duration: Some(2),
                 key_bytes: None,

@@ -288,6 +288,7 @@ mod tests {
                     duration: 90_000,
                     independent: true,
                     last: n % 2 == 1,
+                    closes: false,
                     target_ms: 1_000,
                     target_duration: Some(2),
                     key_bytes: None,

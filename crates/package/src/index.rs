@@ -43,6 +43,8 @@ pub struct Segment {
     pub parts: Vec<Part>,
     /// No part will follow.
     pub complete: bool,
+    /// Nor is it known what comes behind it, if anything does: its last part [closes](properties::Part::closes).
+    pub closes: bool,
     /// Where it stands in the run of segments that it belongs to.
     pub period: Period,
     /// Where it begins as players count, in nanoseconds: how long all segments before it last together, from the first one
@@ -248,6 +250,7 @@ impl Index {
         let properties::Part { duration, independent, .. } = *part;
         newest.parts.push(Part { duration, independent, bytes, key_bytes });
         newest.complete = part.last || newest.parts.len() >= SEGMENT_PARTS;
+        newest.closes = part.closes;
         Ok(())
     }
 
@@ -288,6 +291,13 @@ impl Index {
             segment.info.gap = true;
             segment.parts = vec![Part::lost(duration)];
             rendition.part_periods(number);
+        }
+    }
+
+    /// Who published this is gone without a word, as with the server that it came from: what comes is of somebody else.
+    pub fn close(&mut self) {
+        for segment in self.renditions.values_mut().filter_map(|r| r.segments.back_mut()) {
+            segment.closes = true;
         }
     }
 
@@ -448,7 +458,7 @@ impl Rendition {
             self.segments.pop_front();
         }
         let period = Period { number, start: info.start, wall_clock_ms: info.wall_clock_ms };
-        let mut segment = Segment { number, info, parts, complete, period, at_ns };
+        let mut segment = Segment { number, info, parts, complete, closes: false, period, at_ns };
         segment.period = segment.period_after(self.segments.back());
         self.segments.push_back(segment);
     }

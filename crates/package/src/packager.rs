@@ -13,7 +13,7 @@ use standing::Standing;
 
 use crate::cut::{CutRules, Cutter, MainFrame, Why};
 use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START, PICTURE_WAIT, SILENCE_MAX, UNKNOWN_MAX};
-use crate::rendition::{Frame, Output, Rendition, SegmentStart, ticks_to_ns};
+use crate::rendition::{Ends, Frame, Output, Rendition, SegmentStart, ticks_to_ns};
 
 /// How a broadcast is packaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -362,7 +362,7 @@ impl Packager {
         if first {
             self.cutter = Some(Cutter::new(self.rules.cut.clone(), decode_ns, target));
             // What it had before lies before the cuts of others.
-            self.emit_held(track, None, true, out);
+            self.emit_held(track, None, Ends::Run, out);
         }
         let Some(t) = self.tracks.get_mut(track) else { return };
         let part_ns = t.rendition.part_ns();
@@ -384,7 +384,7 @@ impl Packager {
         });
         let begins = first || cut.is_some();
         self.main_ns = decode_ns;
-        self.emit_held(track, Some(&frame), begins, out);
+        self.emit_held(track, Some(&frame), Ends::before_segment(begins), out);
         if begins {
             match cut {
                 Some(Why::TooLong) if !again => self.findings.segments_without_key_frame += 1,
@@ -444,7 +444,8 @@ impl Packager {
             ticks_to_ns(frame.decode - held.decode, timescale) > BRIDGED_NS && begins.is_some()
         });
         self.main_ns = ticks_to_ns(frame.decode, timescale);
-        self.emit_held(track, Some(&frame).filter(|_| !hole), begins.is_some(), out);
+        let ends = Ends::before_segment(begins.is_some());
+        self.emit_held(track, Some(&frame).filter(|_| !hole), ends, out);
         let Some(t) = self.tracks.get_mut(track) else { return };
         if let Some(start) = begins {
             t.rendition.begin(start);
@@ -487,15 +488,15 @@ impl Packager {
         self.cuts.push_back(Cut { start, present_ns });
     }
 
-    /// Gives the held frame of a track its duration and hands it on. `ends`: its segment ends with it.
-    fn emit_held(&mut self, track: usize, next: Option<&Frame>, ends: bool, out: &mut Outputs) {
+    /// Gives the held frame of a track its duration and hands it on. `ends`: what ends with it, if not its part alone.
+    fn emit_held(&mut self, track: usize, next: Option<&Frame>, ends: Ends, out: &mut Outputs) {
         let target = self.target_duration();
         let cutter = self.cutter.as_ref().filter(|_| self.main == Some(track));
         let Some(t) = self.tracks.get_mut(track) else { return };
         let Some(mut frame) = t.held.take() else { return };
         let again = std::mem::take(&mut t.standing.held);
         let mut hole = false;
-        if let Some(next) = next.filter(|n| !n.discontinuity || !ends) {
+        if let Some(next) = next.filter(|n| !n.discontinuity || ends == Ends::Part) {
             let duration = lasts_until(&frame, next);
             // Inside a part a frame's place is the sum of the durations before it.
             let bridged = ticks_to_ns(i64::from(duration), t.rendition.timescale()) <= BRIDGED_NS;
@@ -513,10 +514,11 @@ impl Packager {
             ns(frame.decode.saturating_add(frame.duration.into())).saturating_add(longer);
         let open = !again && next.is_some() && cutter.is_some_and(|c| c.too_long_with(until_ns));
         tagged(track, out, |out| {
-            t.rendition.push(frame, Some(ends).filter(|ends| *ends || !open), part, target, out);
+            let ends = Some(ends).filter(|ends| *ends != Ends::Part || !open);
+            t.rendition.push(frame, ends, part, target, out);
             // One that is shown again fills its part, unless what comes has it end sooner.
             if hole || (again && t.rendition.is_full()) {
-                t.rendition.flush(false, target, out);
+                t.rendition.flush(Ends::Part, target, out);
             }
         });
     }
@@ -599,7 +601,7 @@ impl Packager {
             return false;
         };
         frame.discontinuity |= begins.is_some_and(|cut| cut.discontinuity);
-        self.emit_held(track, Some(&frame), begins.is_some(), out);
+        self.emit_held(track, Some(&frame), Ends::before_segment(begins.is_some()), out);
         if let Some(t) = self.tracks.get_mut(track) {
             if let Some(start) = begins {
                 t.rendition.begin(start);
@@ -624,7 +626,7 @@ impl Packager {
         if let Some(main) = self.main
             && decode_ns.saturating_sub(self.main_ns) > nanos(LATE_MAX)
         {
-            self.emit_held(main, None, true, out);
+            self.emit_held(main, None, Ends::Run, out);
             self.tracks[main].stalled = true;
         }
         Some(self.cut_at(decode_ns))
@@ -711,12 +713,12 @@ impl Packager {
         self.flushing = true;
         while self.release_one(track.0, out) {}
         self.flushing = false;
-        self.emit_held(track.0, None, true, out);
+        self.emit_held(track.0, None, Ends::Run, out);
         let target = self.target_duration();
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.waiting.clear();
         (t.fresh, t.reached, t.standing) = (true, None, Standing::default());
-        tagged(track.0, out, |out| t.rendition.flush(true, target, out));
+        tagged(track.0, out, |out| t.rendition.flush(Ends::Run, target, out));
     }
 
     /// The publisher is gone (for now): everything that was taken goes out, segments end. Who comes has no part in them.
@@ -748,14 +750,14 @@ impl Packager {
         self.away |= self.main.is_some_and(gone);
         let target = self.target_duration();
         for track in 0..self.tracks.len() {
-            self.emit_held(track, None, true, out);
+            self.emit_held(track, None, Ends::Run, out);
             if let Some(t) = self.tracks.get_mut(track) {
                 if !t.fresh || changed.is_none_or(|changed| changed == track) {
                     t.waiting.clear();
                     t.reached = None;
                 }
                 (t.fresh, t.standing.on, t.standing.anew) = (true, false, false);
-                tagged(track, out, |out| t.rendition.flush(true, target, out));
+                tagged(track, out, |out| t.rendition.flush(Ends::Run, target, out));
             }
         }
         self.break_pending = true;

@@ -21,6 +21,9 @@ pub struct Part {
     pub independent: bool,
     /// No part of this segment follows.
     pub last: bool,
+    /// With [`last`](Self::last): nor does anything that is known yet. What comes behind it is of another publisher or has
+    /// another configuration, if anything comes.
+    pub closes: bool,
     /// The rendition's part target in milliseconds; never changes.
     pub target_ms: u32,
     /// The broadcast's target duration in seconds; none until it is fixed, then never changes.
@@ -54,7 +57,7 @@ pub struct Segment {
 /// The properties of one object.
 pub fn encode(part: &Part, segment: Option<&Segment>) -> Bytes {
     let mut value = BytesMut::with_capacity(48);
-    put_varint(&mut value, flags(&[part.independent, part.last]));
+    put_varint(&mut value, flags(&[part.independent, part.last, part.closes]));
     put_varint(&mut value, u64::from(part.duration));
     put_varint(&mut value, u64::from(part.target_ms));
     put_varint(&mut value, u64::from(part.target_duration.unwrap_or(0)));
@@ -96,6 +99,7 @@ fn decode_part(value: &mut &[u8]) -> Result<Part, Malformed> {
     Ok(Part {
         independent: flags & 1 != 0,
         last: flags & 2 != 0,
+        closes: flags & 6 == 6,
         duration: small(varint(value)?)?,
         target_ms: small(varint(value)?)?,
         target_duration: Some(small(varint(value)?)?).filter(|t| *t != 0),
@@ -129,6 +133,7 @@ mod tests {
         duration: 30_000,
         independent: true,
         last: false,
+        closes: false,
         target_ms: 334,
         target_duration: Some(2),
         key_bytes: Some(70_000),
@@ -151,6 +156,7 @@ mod tests {
         {
             for part in [
                 A_PART,
+                Part { last: true, closes: true, ..A_PART },
                 Part {
                     last: true,
                     independent: false,

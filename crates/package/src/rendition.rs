@@ -80,6 +80,24 @@ pub(crate) struct SegmentStart {
     pub(crate) discontinuity_sequence: u64,
 }
 
+/// What ends with a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Nothing else.
+    Part,
+    /// Its segment; the next one follows.
+    Segment,
+    /// Its segment, and it is not known what comes behind it.
+    Run,
+}
+
+impl Ends {
+    /// Of a frame behind which a segment begins, or none.
+    pub(crate) fn before_segment(begins: bool) -> Self {
+        if begins { Self::Segment } else { Self::Part }
+    }
+}
+
 /// One packaged track.
 pub(crate) struct Rendition {
     timescale: u32,
@@ -183,7 +201,7 @@ impl Rendition {
         self.part.map_or(0, |p| ticks_to_ns(i64::from(p.duration), self.timescale))
     }
 
-    /// Begins a segment. The one before was ended by `last` on its last frame.
+    /// Begins a segment. The one before was ended with its last frame.
     pub(crate) fn begin(&mut self, start: SegmentStart) {
         self.segment = Some(start);
         self.next_part = 0;
@@ -195,12 +213,12 @@ impl Rendition {
         !self.frames.is_empty()
     }
 
-    /// Adds a frame with its final duration. `last`: the segment ends with it; none: that is only known with the next one, and
-    /// a part that is full waits for it.
+    /// Adds a frame with its final duration. `ends`: what does with it beside its part, which does if it is full; none: that is
+    /// only known with the next one, and a part that is full waits for it.
     pub(crate) fn push(
         &mut self,
         frame: Frame,
-        last: Option<bool>,
+        ends: Option<Ends>,
         part_target: std::time::Duration,
         target_duration: Option<u32>,
         out: &mut Vec<Output>,
@@ -217,12 +235,12 @@ impl Rendition {
         let more = self.lasts_with(frame.duration);
         let enough = self.lasts_with(0) >= u64::from(size.least);
         if enough && more > u64::from(size.duration) {
-            self.flush(false, target_duration, out);
+            self.flush(Ends::Part, target_duration, out);
         }
         self.frames.push(frame);
         let full = size.is_full(self.frames.len(), self.lasts_with(0));
-        if let Some(last) = last.filter(|last| full || *last) {
-            self.flush(last, target_duration, out);
+        if let Some(ends) = ends.filter(|ends| full || *ends != Ends::Part) {
+            self.flush(ends, target_duration, out);
         }
     }
 
@@ -258,11 +276,12 @@ impl Rendition {
     /// Ends the part that is being made, if there is any of it.
     pub(crate) fn flush(
         &mut self,
-        last: bool,
+        ends: Ends,
         target_duration: Option<u32>,
         out: &mut Vec<Output>,
     ) {
         let (Some(segment), Some(size)) = (self.segment, self.part) else { return };
+        let last = ends != Ends::Part;
         let lasts = u32::try_from(self.lasts_with(0)).unwrap_or(u32::MAX);
         let frames = std::mem::take(&mut self.frames);
         let (Some(first), Some(newest)) = (frames.first(), frames.last()) else { return };
@@ -283,6 +302,7 @@ impl Rendition {
             duration,
             independent: first.sync,
             last,
+            closes: ends == Ends::Run,
             target_ms: size.target_ms,
             target_duration,
             key_bytes: (self.picture && first.sync)
@@ -411,9 +431,10 @@ mod tests {
                 payload: Vec::new(),
             };
             decode += i64::from(duration);
-            rendition.push(frame, Some(last), third, Some(2), &mut out);
+            let ends = Some(Ends::before_segment(last));
+            rendition.push(frame, ends, third, Some(2), &mut out);
         }
-        rendition.flush(true, Some(2), &mut out);
+        rendition.flush(Ends::Segment, Some(2), &mut out);
         let parts: Vec<(u64, i64, u32)> = out
             .iter()
             .map(|output| match output {

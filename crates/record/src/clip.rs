@@ -409,6 +409,7 @@ impl Made<'_> {
             target_duration: self.fragments.target_duration,
             offset: 0,
             parts: parts.collect(),
+            closes: false,
         }
     }
 }

@@ -27,6 +27,7 @@ fn add_track(
             duration: part.duration,
             independent: part.independent,
             last: part.last,
+            closes: part.last && track.closes,
             target_ms: track.part_target_ms,
             target_duration: part.target_known.then_some(track.target_duration),
             key_bytes: part.key_bytes,

@@ -94,6 +94,7 @@ impl History {
                 duration: part.duration,
                 independent: part.independent,
                 last: part.last,
+                closes: part.last && share.closes,
                 target_ms: share.part_target_ms,
                 target_duration: part.target_known.then_some(share.target_duration),
                 key_bytes: part.key_bytes,

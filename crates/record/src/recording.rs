@@ -273,6 +273,7 @@ mod tests {
             target_duration: 2,
             offset: 5,
             parts: vec![part],
+            closes: false,
         };
         let (epoch, object, tracks) = (Epoch(1), Some(number), vec![track]);
         SegmentRecord { number, epoch, object, bytes: 14, tracks, ..SegmentRecord::default() }

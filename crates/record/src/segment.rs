@@ -22,6 +22,7 @@ pub(crate) struct Share {
     part_target_ms: u32,
     target_duration: u32,
     parts: Vec<PartRecord>,
+    closes: bool,
     chunks: Vec<Bytes>,
 }
 
@@ -33,6 +34,7 @@ impl Share {
             part_target_ms: 0,
             target_duration: 0,
             parts: Vec::new(),
+            closes: false,
             chunks: Vec::new(),
         }
     }
@@ -52,6 +54,7 @@ impl Share {
             target_known: part.target_duration.is_some(),
             key_bytes: part.key_bytes,
         });
+        self.closes = part.closes;
         self.chunks.extend(chunks);
     }
 
@@ -85,6 +88,7 @@ impl Share {
             target_duration: self.target_duration,
             offset: 0,
             parts: self.parts.clone(),
+            closes: self.closes,
         }
     }
 }

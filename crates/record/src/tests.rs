@@ -167,6 +167,7 @@ impl Live {
             duration,
             independent: object == 0,
             last,
+            closes: last && number == 2,
             target_ms: 667,
             target_duration: (number > 1).then_some(2),
             key_bytes: (object == 0).then_some(3),

@@ -53,6 +53,6 @@ pub use multivariant::{Lists, check_multivariant};
 pub use package::hls::{MediaPlaylist, PlaylistPart, PlaylistSegment};
 pub use port::free_address;
 pub use relay::Relay;
-pub use rules::{Broken, check, check_codecs, check_reports, check_versions};
+pub use rules::{Broken, check, check_codecs, check_hints, check_reports, check_versions};
 pub use server::{Input, Server};
 pub use wait::{skip, skipped, wait_until};

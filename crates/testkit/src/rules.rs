@@ -2,8 +2,8 @@
 //! specification. They look at text, and share with the program that writes it only the reader that its own clients have
 //! (`package::hls::parse`): none of what decides what is written.
 //!
-//! [`check`] looks at one playlist, [`check_versions`] at all that one URL answered over time,
-//! [`check_codecs`] and [`check_multivariant`](crate::check_multivariant) at lists of tracks.
+//! [`check`] looks at one playlist, [`check_versions`] at all that one URL answered over time, [`check_hints`] at what came of
+//! what those hinted at, [`check_codecs`] and [`check_multivariant`](crate::check_multivariant) at lists of tracks.
 
 use std::collections::BTreeMap;
 
@@ -413,6 +413,26 @@ pub fn check_reports(lists: &BTreeMap<String, String>) -> Vec<Broken> {
     broken
 }
 
+/// What one version of a playlist hinted at and the next one has something else in place of, or lists under another
+/// EXT-X-MAP. §6.2.6 and §4.4.5.3 allow the one and the other, and not every player bears them.
+pub fn check_hints(versions: &[String]) -> Vec<Broken> {
+    let lists: Vec<_> = versions.iter().map(|text| MediaPlaylist::parse(text).unwrap()).collect();
+    let came = |before: &MediaPlaylist, now: &MediaPlaylist| {
+        let (newest, hint) = (before.segments.last()?, before.hint.as_ref()?);
+        // Further on it is no longer said what parts there were.
+        let next = now.segments.last().is_some_and(|s| s.number <= newest.number + 1);
+        if now.ended || !next || now.hint.as_ref() == Some(hint) {
+            return None;
+        }
+        let its = now.segments.iter().find(|s| s.parts.iter().any(|part| part.uri == *hint));
+        match its.map(|segment| &segment.map) {
+            Some(map) if *map == newest.map => None,
+            map => Some(Broken { rule: "hints-come-true", found: format!("{hint}: {map:?}") }),
+        }
+    };
+    lists.windows(2).filter_map(|two| came(&two[0], &two[1])).collect()
+}
+
 /// The broken rules of a multivariant playlist against the media playlists that it leads to, by their URI.
 /// `codec_of` answers the codec of an initialisation segment as its URI says.
 pub fn check_codecs(
@@ -561,6 +581,21 @@ mod tests {
         ("whole-at-the-end", "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"", "#EXT-X-ENDLIST"),
         ("skip-was-offered", "CAN-SKIP-UNTIL=12.0,", ""),
     ];
+
+    #[test]
+    fn what_is_hinted_at_comes_by_the_same_map_or_is_missed() {
+        let part = |n| format!("#EXT-X-PART:DURATION=1.00000,URI=\"11.{n}\"\n");
+        let next = GOOD.replace("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"\n", &part(1));
+        let other = next.replace("11.1", "4-11.0");
+        let map = next.replace(&part(1), &format!("#EXT-X-MAP:URI=\"init-b.mp4\"\n{}", part(1)));
+        let ended = format!("{GOOD}#EXT-X-ENDLIST\n").replace("11.1", "11.2");
+        for (now, missed) in
+            [(&GOOD.to_owned(), 0), (&next, 0), (&ended, 0), (&other, 1), (&map, 1)]
+        {
+            let broken = check_hints(&[GOOD.to_owned(), now.clone()]);
+            assert_eq!(broken.len(), missed, "{now}");
+        }
+    }
 
     #[test]
     fn every_rule_catches_its_mutant() {

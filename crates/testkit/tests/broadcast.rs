@@ -21,8 +21,8 @@ use package::hls::{
 use spine::Location;
 use studio::{AUDIO, Sent, Show, Studio, TRACKS, VIDEO, hevc};
 use testkit::{
-    MediaPlaylist, check, check_codecs, check_key_pictures, check_multivariant, check_reports,
-    check_versions,
+    MediaPlaylist, check, check_codecs, check_hints, check_key_pictures, check_multivariant,
+    check_reports, check_versions,
 };
 
 const LIVE: MediaOptions = MediaOptions { low_latency: true, reach: Reach::Window, skip: false };
@@ -323,6 +323,7 @@ fn check_all_that_goes_wrong(minutes: f64, late_s: f64, discontinuities: usize) 
         assert!(versions.len() as f64 > minutes * 60.0 * a_second, "{track}: {}", versions.len());
         let broken = check_versions(versions);
         assert!(broken.is_empty(), "{track}: {} rules broken: {:?}", broken.len(), broken.first());
+        assert_eq!(check_hints(versions), [], "{track}");
         let ended = versions.last().unwrap();
         assert!(ended.ends_with("#EXT-X-ENDLIST\n"), "{ended}");
         let everything = render_media(&studio.index, track, "../media/V", DVR).unwrap();

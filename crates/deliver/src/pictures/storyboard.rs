@@ -116,6 +116,7 @@ mod tests {
                 duration: 180_000,
                 independent,
                 last: n + 1 < count,
+                closes: false,
                 target_ms: 2_000,
                 target_duration: Some(2),
                 key_bytes: None,

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use io_rtmp::push::{Message, Options, Push};
 use rtmp::client::Target;
 use serde_json::json;
-use testkit::{Child, Clip, ClipSpec, Follower, Server, check_versions, play, skip, wait_until};
+use testkit::{
+    Child, Clip, ClipSpec, Follower, Server, check_hints, check_versions, play, skip, wait_until,
+};
 
 use crate::AIRWAVE;
 
@@ -62,6 +64,7 @@ fn check_one_break(both: &mut [Follower; 2]) {
         assert!(follower.numbers().len() >= at + 2, "no number twice, none left out");
         check_times_rise(follower);
         assert_eq!(check_versions(&follower.versions), []);
+        assert_eq!(check_hints(&follower.versions), []);
         let broken = follower.segments.values().find(|(segment, _)| segment.discontinuity);
         broken.unwrap().0.number
     });
@@ -382,7 +385,17 @@ fn segments_begin_with_the_key_frames_of_scene_cuts() {
 
 #[test]
 fn an_encoder_that_vanishes_and_comes_back_is_seen_and_heard_in_browsers() {
-    watched_over(|first, publish| {
+    watched_over(&["hlsjs", "airwave", "shaka"], &["-c:v", "copy"], |first, publish| {
+        first.kill();
+        publish()
+    });
+}
+
+/// Shaka loads an initialisation segment only with a part that can be decoded alone.
+#[test]
+fn an_encoder_that_comes_back_with_another_size_is_seen_and_heard_in_browsers() {
+    let larger = ["-vf", "scale=640:-2", "-c:v", "libx264", "-preset", "ultrafast", "-g", "30"];
+    watched_over(&["airwave", "shaka"], &larger, |first, publish| {
         first.kill();
         publish()
     });
@@ -390,7 +403,7 @@ fn an_encoder_that_vanishes_and_comes_back_is_seen_and_heard_in_browsers() {
 
 #[test]
 fn an_encoder_that_takes_over_is_seen_and_heard_in_browsers() {
-    watched_over(|first, publish| {
+    watched_over(&["hlsjs", "airwave", "shaka"], &["-c:v", "copy"], |first, publish| {
         let second = publish();
         assert!(!first.wait(60).success(), "the first one is shown the door");
         second
@@ -398,23 +411,27 @@ fn an_encoder_that_takes_over_is_seen_and_heard_in_browsers() {
 }
 
 /// Players that have shown frames of a first encoder go on to those of a second one, by themselves: it sends other pictures, and
-/// another tone.
-fn watched_over(change: impl Fn(&mut Child, &dyn Fn() -> Child) -> Child) {
+/// another tone, and `picture` is what it makes of the clip.
+fn watched_over(
+    players: &[&str],
+    picture: &[&str],
+    change: impl Fn(&mut Child, &dyn Fn() -> Child) -> Child,
+) {
     if skip("browser") {
         return;
     }
     let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("two-encoders", 240) });
     let server = Server::start(AIRWAVE, &["quic.listen=off", "ingest.reconnect_s=120"]);
-    // Shaka 5.2 gives up where a part that a list has hinted at is another one in the end. Without parts there are no hints.
-    for (player, parts) in [("hlsjs", true), ("airwave", true), ("shaka", false)] {
-        let input = server.create_input(&json!({ "preferLowLatency": parts }));
+    for player in players {
+        let input = server.input();
         let mut first = clip.publish(&input.rtmp, 1);
         // Two minutes into the clip: a frame that is so far behind the first one that was shown is of this encoder.
         let publish = || {
             let mut command = Command::new("ffmpeg");
             command.args(["-v", "error", "-readrate", "1", "-ss", "120", "-i"]).arg(clip.path());
             command.args(["-readrate", "1", "-f", "lavfi", "-i", "sine=2000:sample_rate=48000"]);
-            command.args(["-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac", "-ac", "2"]);
+            command.args(["-map", "0:v", "-map", "1:a"]).args(picture);
+            command.args(["-c:a", "aac", "-ac", "2"]);
             Child::start(command.args(["-shortest", "-f", "flv", &input.rtmp]))
         };
         let video = server.wait_live(&input);
@@ -438,7 +455,7 @@ fn watched_over(change: impl Fn(&mut Child, &dyn Fn() -> Child) -> Child) {
         assert!((last_hz - 2_000.0).abs() < 50.0, "{player}: {last_hz} Hz: {seen}");
         // hls.js tells that its buffer ran out, and how it went over what is missing between the two.
         let errors = crate::browser::errors(seen);
-        let goes_on = |e: &&&str| player == "hlsjs" && e.starts_with("mediaError buffer");
+        let goes_on = |e: &&&str| *player == "hlsjs" && e.starts_with("mediaError buffer");
         let faults: Vec<_> = errors.iter().filter(|e| !goes_on(e)).collect();
         assert!(faults.is_empty(), "{player}: {faults:?}");
         assert_eq!(server.lifecycle(&input.uid)["videoUID"], video.as_str(), "the same video");

@@ -333,9 +333,10 @@ pub(super) fn write_segment(
     }
 }
 
-/// §4.4.5.3: the part that comes next.
+/// §4.4.5.3: the part that comes next. Where it is not known who publishes that, or by what it is to be decoded, there is none
+/// (§6.2.6: "MAY"): a hint MUST match the URI that comes, and shaka-player decodes it by the EXT-X-MAP of the list with the hint.
 fn preload_hint(out: &mut String, names: Names<'_>, segments: &[&Segment], base: &str) {
-    let Some(newest) = segments.last() else { return };
+    let Some(newest) = segments.last().filter(|newest| !newest.closes) else { return };
     let name = names.folder(newest.info.init);
     let (number, part) = match newest.complete {
         true => (newest.number + 1, 0),
@@ -624,6 +625,7 @@ mod tests {
             duration,
             independent: duration == 30_000,
             last,
+            closes: false,
             target_ms: 334,
             target_duration: Some(2),
             key_bytes: None,
@@ -688,6 +690,7 @@ mod tests {
                     duration: 90_000,
                     independent: number == 10 && object == 0,
                     last: object == 1 && number < 13,
+                    closes: false,
                     target_ms: 1_000,
                     target_duration: Some(2),
                     key_bytes: None,
@@ -730,6 +733,43 @@ mod tests {
         }
     }
 
+    /// Who publishes next, if anybody does, and how that is to be decoded, no list can know.
+    #[test]
+    fn behind_a_part_that_closes_no_list_hints_at_anything() {
+        for closes in [false, true] {
+            let mut index = two_renditions();
+            let part = |object| properties::Part {
+                duration: 90_000,
+                independent: object == 0,
+                last: object == 1,
+                closes: object == 1 && closes,
+                target_ms: 1_000,
+                target_duration: Some(2),
+                key_bytes: None,
+            };
+            let mut add = |group, object, info| {
+                let at = spine::Location { group, object };
+                index.add("video", at, &part(object), info, 10).unwrap();
+                let hint = |names| {
+                    let text = render_media_as(&index, names, "m", LIVE).unwrap();
+                    crate::hls::MediaPlaylist::parse(&text).unwrap().hint
+                };
+                let own = Names::own("video", &[]);
+                let level = hint(Names { name: "video.360p", ..own }).is_some();
+                let next = Directives { msn: Some(12), part: Some(0), skip: false };
+                (hint(own), level, decide(&index, "video", &next))
+            };
+            let found = add(11, 1, None);
+            let next = (!closes).then(|| "m/video/3-12.0.m4s".to_owned());
+            assert_eq!(found, (next, !closes, Decision::Wait));
+            let other = properties::Segment { epoch: 4, init: 9, ..crate::testing::segment(12) };
+            let found = add(12, 0, Some(other));
+            assert_eq!(found, (Some("m/video/4-12.1.m4s".to_owned()), true, Decision::Ready));
+            index.close();
+            assert!(!render_media(&index, "video", "m", LIVE).unwrap().contains("HINT"));
+        }
+    }
+
     #[test]
     fn playlists_wait_for_the_target_duration() {
         let mut index = Index::new();
@@ -737,6 +777,7 @@ mod tests {
             duration: 90_000,
             independent: true,
             last: false,
+            closes: false,
             target_ms: 1_000,
             target_duration: None,
             key_bytes: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::silence::Reached;
 use super::{Outputs, Packager, Track, nanos, tagged};
 use crate::limits::{CUT_WAIT, LATE_MAX, PICTURE_WAIT, SOUND_WAIT};
-use crate::rendition::{Frame, ticks_to_ns};
+use crate::rendition::{Ends, Frame, ticks_to_ns};
 
 /// What is shown of a picture that does not come.
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Packager {
             return;
         }
         let Some(held) = t.held.take() else { return };
-        tagged(track, out, |out| t.rendition.flush(true, target, out));
+        tagged(track, out, |out| t.rendition.flush(Ends::Segment, target, out));
         self.findings.segments_without_key_frame += u64::from(!held.sync);
         self.begin_segment(track, &held);
         if let Some(t) = self.tracks.get_mut(track) {

@@ -1,4 +1,4 @@
-//! A configuration that changes.
+//! A configuration that changes, and publishers that leave.
 
 use media::codec::aac::AudioSpecificConfig;
 
@@ -48,4 +48,52 @@ fn a_change_of_sound_is_behind_the_discontinuity_however_far_the_picture_is() {
         let found = bench.packager.findings();
         assert_eq!((found.frames_early, found.frames_late), (0, 0), "{ahead}");
     }
+}
+
+/// What comes behind is of another publisher or has another configuration, in all tracks.
+#[test]
+fn the_last_part_before_a_change_closes() {
+    let leaves = |bench: &mut Bench| bench.flush();
+    let changes = |bench: &mut Bench| {
+        bench.packager.configure(TrackId(0), &video_config(), &mut bench.out);
+        bench.drain();
+    };
+    for ends in [leaves as fn(&mut Bench), changes] {
+        // In the middle of a part, with one full, at its first frame, and with a segment just begun.
+        for frames in [155, 160, 161, 180, 181] {
+            let mut bench = Bench::new(&[true, false]);
+            bench.run(0, frames * 1_000 / 30 + 1, 60, false);
+            let closing = |bench: &Bench| {
+                ["video", "audio"].map(|name| {
+                    let r = bench.index.rendition(name).unwrap();
+                    let closing = r.segments.iter().filter(|s| s.closes);
+                    closing.map(|s| (s.number, s.complete)).collect::<Vec<_>>()
+                })
+            };
+            assert_eq!(closing(&bench), [vec![], vec![]], "{frames}");
+            ends(&mut bench);
+            let newest = ["video", "audio"].map(|name| {
+                let r = bench.index.rendition(name).unwrap();
+                [(r.segments.back().unwrap().number, true)]
+            });
+            assert_eq!(closing(&bench), newest, "{frames}");
+            bench.run(8_000, 14_050, 60, true);
+            assert_eq!(closing(&bench), newest, "{frames}: once");
+        }
+    }
+}
+
+/// Nobody knows when more of it comes, and by which number.
+#[test]
+fn a_track_that_rests_closes_and_others_do_not() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 5_000, 60, false);
+    bench.packager.rest(TrackId(1), &mut bench.out);
+    bench.drain();
+    let closes = |name: &str| {
+        let r = bench.index.rendition(name).unwrap();
+        r.segments.iter().filter(|s| s.closes).map(|s| s.number).collect::<Vec<_>>()
+    };
+    let newest = bench.index.rendition("audio").unwrap().segments.back().unwrap().number;
+    assert_eq!((closes("video"), closes("audio")), (vec![], vec![newest]));
 }
