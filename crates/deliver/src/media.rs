@@ -425,6 +425,7 @@ mod tests {
                 last: whole && n + 1 == parts,
                 target_ms: 334,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = properties::Segment {

@@ -426,6 +426,7 @@ mod tests {
             last: true,
             target_ms: 2_000,
             target_duration: Some(2),
+            open: false,
             key_bytes: Some(1),
         };
         for n in 0..20 {

@@ -628,6 +628,7 @@ mod tests {
                 last: n % 3 == 2,
                 target_ms: 667,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = properties::Segment {

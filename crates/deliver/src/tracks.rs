@@ -344,6 +344,7 @@ pub(crate) fn describe(
         last: segment.complete && at + 1 == segment.parts.len(),
         target_ms,
         target_duration: index.target_duration(),
+        open: false,
         key_bytes: None,
     };
     let whole = properties::Segment { init: init(segment.info.init), ..segment.info };
@@ -449,6 +450,7 @@ pub(crate) mod tests {
             last: false,
             target_ms: 1_000,
             target_duration: Some(2),
+            open: false,
             key_bytes: None,
         };
         let segment = properties::Segment {

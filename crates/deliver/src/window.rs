@@ -288,6 +288,7 @@ mod tests {
                     last: n % 2 == 1,
                     target_ms: 1_000,
                     target_duration: Some(2),
+                    open: false,
                     key_bytes: None,
                 };
                 let segment = Segment {

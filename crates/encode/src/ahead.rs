@@ -211,6 +211,7 @@ pub(crate) mod tests {
                 epoch: 1,
                 independent: true,
                 complete: true,
+                open: false,
                 parts: 2,
                 bytes: 1_000,
                 duration_ns: 1_000_000_000,

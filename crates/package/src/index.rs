@@ -43,6 +43,8 @@ pub struct Segment {
     pub parts: Vec<Part>,
     /// No part will follow.
     pub complete: bool,
+    /// It is, and the next one follows at once, at whose head pictures may be coded that are shown before it. Recordings do not say so.
+    pub open: bool,
     /// Where it stands in the run of segments that it belongs to.
     pub period: Period,
     /// Where it begins as players count, in nanoseconds: how long all segments before it last together, from the first one
@@ -248,6 +250,7 @@ impl Index {
         let properties::Part { duration, independent, .. } = *part;
         newest.parts.push(Part { duration, independent, bytes, key_bytes });
         newest.complete = part.last || newest.parts.len() >= SEGMENT_PARTS;
+        newest.open = part.last && part.open;
         Ok(())
     }
 
@@ -448,7 +451,7 @@ impl Rendition {
             self.segments.pop_front();
         }
         let period = Period { number, start: info.start, wall_clock_ms: info.wall_clock_ms };
-        let mut segment = Segment { number, info, parts, complete, period, at_ns };
+        let mut segment = Segment { number, info, parts, complete, open: false, period, at_ns };
         segment.period = segment.period_after(self.segments.back());
         self.segments.push_back(segment);
     }

@@ -503,6 +503,9 @@ impl Packager {
             if !hole {
                 frame.duration = duration;
             }
+            if ends {
+                t.rendition.is_followed(next);
+            }
         }
         frame.duration = frame.duration.max(1);
         let part = self.rules.part;

@@ -21,6 +21,8 @@ pub struct Part {
     pub independent: bool,
     /// No part of this segment follows.
     pub last: bool,
+    /// It is the last one, and another segment follows at once, at whose head pictures may be coded that are shown before it.
+    pub open: bool,
     /// The rendition's part target in milliseconds; never changes.
     pub target_ms: u32,
     /// The broadcast's target duration in seconds; none until it is fixed, then never changes.
@@ -54,7 +56,7 @@ pub struct Segment {
 /// The properties of one object.
 pub fn encode(part: &Part, segment: Option<&Segment>) -> Bytes {
     let mut value = BytesMut::with_capacity(48);
-    put_varint(&mut value, flags(&[part.independent, part.last]));
+    put_varint(&mut value, flags(&[part.independent, part.last, part.open]));
     put_varint(&mut value, u64::from(part.duration));
     put_varint(&mut value, u64::from(part.target_ms));
     put_varint(&mut value, u64::from(part.target_duration.unwrap_or(0)));
@@ -96,6 +98,7 @@ fn decode_part(value: &mut &[u8]) -> Result<Part, Malformed> {
     Ok(Part {
         independent: flags & 1 != 0,
         last: flags & 2 != 0,
+        open: flags & 4 != 0,
         duration: small(varint(value)?)?,
         target_ms: small(varint(value)?)?,
         target_duration: Some(small(varint(value)?)?).filter(|t| *t != 0),
@@ -129,6 +132,7 @@ mod tests {
         duration: 30_000,
         independent: true,
         last: false,
+        open: false,
         target_ms: 334,
         target_duration: Some(2),
         key_bytes: Some(70_000),
@@ -153,6 +157,7 @@ mod tests {
                 A_PART,
                 Part {
                     last: true,
+                    open: true,
                     independent: false,
                     target_duration: None,
                     key_bytes: None,

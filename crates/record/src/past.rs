@@ -96,6 +96,7 @@ impl History {
                 last: part.last,
                 target_ms: share.part_target_ms,
                 target_duration: part.target_known.then_some(share.target_duration),
+                open: false,
                 key_bytes: part.key_bytes,
             };
             objects.push(PastObject {

@@ -169,6 +169,7 @@ impl Live {
             last,
             target_ms: 667,
             target_duration: (number > 1).then_some(2),
+            open: false,
             key_bytes: (object == 0).then_some(3),
         };
         let segment = Segment {

@@ -118,6 +118,7 @@ mod tests {
                 last: n + 1 < count,
                 target_ms: 2_000,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let info = properties::Segment {

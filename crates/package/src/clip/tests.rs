@@ -92,6 +92,7 @@ impl World {
             last,
             target_ms: 334,
             target_duration: Some(2),
+            open: false,
             key_bytes: None,
         };
         let segment = properties::Segment {
@@ -326,6 +327,7 @@ fn what_cannot_be_is_refused_in_words() {
         last: true,
         target_ms: 334,
         target_duration: None,
+        open: false,
         key_bytes: None,
     };
     let at = Location { group: 22, object: 0 };

@@ -626,6 +626,7 @@ mod tests {
             last,
             target_ms: 334,
             target_duration: Some(2),
+            open: false,
             key_bytes: None,
         };
         let mut add = |group, object, part: properties::Part| {
@@ -690,6 +691,7 @@ mod tests {
                     last: object == 1 && number < 13,
                     target_ms: 1_000,
                     target_duration: Some(2),
+                    open: false,
                     key_bytes: None,
                 };
                 let info = (object == 0).then(|| crate::testing::segment(number));
@@ -739,6 +741,7 @@ mod tests {
             last: false,
             target_ms: 1_000,
             target_duration: None,
+            open: false,
             key_bytes: None,
         };
         let properties = crate::properties::encode(&part, Some(&crate::testing::segment(10)));

@@ -170,6 +170,7 @@ mod tests {
                 last: true,
                 target_ms: 334,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = properties::Segment {
@@ -232,6 +233,7 @@ mod tests {
                 last: true,
                 target_ms: 2_000,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = properties::Segment {
