@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use bytes::Bytes;
+use encode::limits::FAILED_KEPT;
 use encode::{
     Failed, Kind, Ladder, Level, LevelBits, Made, OriginalBits, Renditions, SOUND_LEVEL_CHANNELS,
     SoundCoding, TooLarge,
@@ -192,12 +193,13 @@ impl Levels {
         let mut inits = renditions.inits(&original.init.data, &levels).await;
         let mut tried = 1;
         while let Err(failed) = inits {
-            // A program that is gone is waited for.
-            tried += u32::from(failed != Failed::Program);
+            // Encoders that are busy, or gone, are waited for. Who asks sooner for what can't be made hears the same.
+            let again = if failed.is_passing() { LEVEL_AGAIN } else { FAILED_KEPT };
+            tried += u32::from(!failed.is_passing());
             if tried > INITS_TRIED {
                 break;
             }
-            tokio::time::sleep(LEVEL_AGAIN).await;
+            tokio::time::sleep(again).await;
             inits = renditions.inits(&original.init.data, &levels).await;
         }
         let described = levels.iter().zip(inits.unwrap_or_default()).filter_map(|(level, data)| {

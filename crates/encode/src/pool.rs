@@ -145,16 +145,6 @@ impl Pool {
         Ok(self.lease_at(place).await?)
     }
 
-    /// The same. It waits in another queue from when somebody waits for what nobody has asked for yet.
-    pub(crate) async fn lease_before(
-        self: &Arc<Self>,
-        somebody_waits: impl Future<Output = ()>,
-        order: (Priority, Priority),
-    ) -> Result<Lease, NoWorker> {
-        let place = self.place_before(somebody_waits, order, 0).await?;
-        Ok(self.lease_at(place).await?)
-    }
-
     /// The right to a worker, in the order of priorities. It waits in another queue from when somebody waits for what nobody
     /// has asked for yet.
     pub(crate) async fn place_before(
