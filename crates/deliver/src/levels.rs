@@ -579,7 +579,8 @@ async fn answer(
     if epoch_of() != Some(epoch) || part.is_some_and(far) {
         return Err(none());
     }
-    let made = renditions.segment(&original, number, &offered.level).map_err(refused)?;
+    let made = renditions.segment_for(&original, number, &offered.level, waiter.address());
+    let made = made.map_err(refused)?;
     let whole = made.whole().filter(|_| part.is_none());
     let pieces = match whole {
         Some(pieces) => Some(pieces),

@@ -221,10 +221,13 @@ impl Renditions {
         let place = match (place, priority_of(begun, levels)) {
             (Some(place), _) => place,
             (None, ahead @ (Priority::Prefetch | Priority::LiveAhead)) => {
-                let order = (ahead, ahead.once_asked());
-                self.pool().place_before(begun.asked.notified(), order, bytes).await?
+                let order = (Want { bytes, ..ahead.into() }, ahead.once_asked());
+                self.pool().place_before(begun.asked.notified(), order).await?
             }
-            (None, priority) => self.pool().place(Want { priority, bytes }).await?,
+            (None, priority) => {
+                let address = begun.address.filter(|_| priority == Priority::Seeking);
+                self.pool().place(Want { priority, bytes, address }).await?
+            }
         };
         let unwanted = match begun.priority {
             Priority::Prefetch | Priority::LiveAhead => {
@@ -282,7 +285,7 @@ mod tests {
         let made = Arc::new(Made::ahead(asked.clone()));
         let segment = (original.video().to_owned(), original.track().to_owned(), number);
         let (original, priority) = (original.clone(), Priority::Prefetch);
-        (Begun { segment, original, priority, asked }, vec![(level(), made)])
+        (Begun { segment, original, priority, asked, address: None }, vec![(level(), made)])
     }
 
     #[tokio::test(start_paused = true)]

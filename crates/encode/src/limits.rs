@@ -98,6 +98,9 @@ pub const LADDER_MAX: usize = 12;
 /// "busy" at once.
 pub const WAITING_MAX: usize = 256;
 
+/// Those of them who seek from one address (of IPv6, one /64): a quarter, so that others find room. They take turns with others.
+pub const WAITING_PER_ADDRESS_MAX: usize = 64;
+
 /// How long a job waits for a worker: longer than a segment, and its viewer has run dry.
 pub const WORKER_WAIT: Duration = Duration::from_secs(4);
 
@@ -168,7 +171,10 @@ pub const PICTURE_WAIT_MAX: Duration = Duration::from_secs(10);
 pub const PICTURE_LEFT_MAX: Duration = Duration::from_secs(10);
 
 /// Pictures that are asked for and not made yet; beyond it the answer is "busy" at once.
-pub const PICTURES_WAITING_MAX: usize = 64;
+pub const PICTURES_WAITING_MAX: usize = 256;
+
+/// Those of them from one address (of IPv6, one /64): a page of videos has as many. They take turns with others.
+pub const PICTURES_PER_ADDRESS_MAX: usize = 64;
 
 /// Bytes of pictures that are kept: some hundred posters, or the previews of some hours. They can be made again.
 pub const PICTURES_CACHE_BYTES: usize = 32 << 20;

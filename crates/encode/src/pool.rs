@@ -1,6 +1,7 @@
 //! Workers for everybody: how many there may be, who gets the next one, and when an idle one goes.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::limits::{PICTURES_AT_ONCE, WAITING_MAX};
+use crate::limits::{PICTURES_AT_ONCE, WAITING_MAX, WAITING_PER_ADDRESS_MAX};
 use crate::presence::Presence;
 use crate::program::Program;
 use crate::renditions::Settings;
@@ -35,17 +36,22 @@ pub(crate) struct Want {
     pub(crate) priority: Priority,
     /// Bytes of memory that its process will take.
     pub(crate) bytes: u64,
+    /// Who asked for it, of those who share with others.
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl From<Priority> for Want {
     fn from(priority: Priority) -> Self {
-        Self { priority, bytes: 0 }
+        Self { priority, bytes: 0, address: None }
     }
 }
 
 /// Who waits for a place, and for how much memory.
 struct Waiting {
     bytes: u64,
+    address: Option<IpAddr>,
+    /// How many of the same address waited when it came. Whose first one this is comes before the second one of others.
+    turn: usize,
     tell: oneshot::Sender<Place>,
 }
 
@@ -150,12 +156,11 @@ impl Pool {
     pub(crate) async fn place_before(
         self: &Arc<Self>,
         somebody_waits: impl Future<Output = ()>,
-        (priority, then): (Priority, Priority),
-        bytes: u64,
+        (want, then): (Want, Priority),
     ) -> Result<Place, Busy> {
         tokio::select! {
-            place = self.place(Want { priority, bytes }) => place,
-            () = somebody_waits => self.place(Want { priority: then, bytes }).await,
+            place = self.place(want) => place,
+            () = somebody_waits => self.place(Want { priority: then, ..want }).await,
         }
     }
 
@@ -180,7 +185,7 @@ impl Pool {
 
     /// The right to a worker, in the order of priorities.
     pub(crate) async fn place(self: &Arc<Self>, want: impl Into<Want>) -> Result<Place, Busy> {
-        let want @ Want { priority, bytes } = want.into();
+        let want @ Want { priority, bytes, address } = want.into();
         let waiting = {
             let mut state = self.state();
             if state.may_begin(want) {
@@ -189,13 +194,16 @@ impl Pool {
             }
             let waiting = &mut state.waiting[priority as usize];
             waiting.retain(|one| !one.tell.is_closed());
-            // Of each kind so many: those who seek do not keep out those who watch live.
-            if waiting.len() >= WAITING_MAX {
+            let same = waiting.iter().filter(|one| address.is_some() && one.address == address);
+            let turn = same.count();
+            // Of each kind so many: those who seek do not keep out those who watch live. And of each address.
+            if waiting.len() >= WAITING_MAX || turn >= WAITING_PER_ADDRESS_MAX {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 return Err(Busy);
             }
             let (tell, told) = oneshot::channel();
-            waiting.push_back(Waiting { bytes, tell });
+            let at = waiting.partition_point(|one| one.turn <= turn);
+            waiting.insert(at, Waiting { bytes, address, turn, tell });
             told
         };
         match timeout(self.patience, waiting).await {
@@ -310,7 +318,7 @@ impl State {
     }
 
     /// Whether it need not wait. Who comes first and waits for memory is not overtaken by what takes less: it would wait for good.
-    fn may_begin(&mut self, Want { priority, bytes }: Want) -> bool {
+    fn may_begin(&mut self, Want { priority, bytes, .. }: Want) -> bool {
         if !self.has_place(priority) || !self.has_room(bytes) {
             return false;
         }
@@ -327,7 +335,7 @@ impl State {
         waiting.front().map(|one| one.bytes)
     }
 
-    fn take(&mut self, Want { priority, bytes }: Want) {
+    fn take(&mut self, Want { priority, bytes, .. }: Want) {
         self.taken += bytes;
         self.free -= 1;
         match (priority, &mut self.pictures) {
@@ -337,7 +345,7 @@ impl State {
         }
     }
 
-    fn give_back(&mut self, Want { priority, bytes }: Want) {
+    fn give_back(&mut self, Want { priority, bytes, .. }: Want) {
         self.taken -= bytes;
         self.free += 1;
         match (priority, &mut self.pictures) {
@@ -362,8 +370,8 @@ impl State {
             if !self.has_room(bytes) {
                 return None;
             }
-            let (want, next) =
-                (Want { priority, bytes }, self.waiting[priority as usize].pop_front());
+            let next = self.waiting[priority as usize].pop_front();
+            let want = Want { bytes, ..priority.into() };
             self.take(want);
             return next.map(|next| (want, next.tell));
         }
@@ -525,7 +533,7 @@ mod tests {
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
         let settings = Settings { workers: 8, memory: 1_000, ..Settings::of_tests() };
         let pool = Pool::new(Program { path, words }, &settings, false);
-        let want = |priority, bytes| Want { priority, bytes };
+        let want = |priority: Priority, bytes| Want { bytes, ..priority.into() };
         let mut wake = Context::from_waker(Waker::noop());
         let first = pool.place(want(Priority::Live, 400)).await.unwrap();
         let second = pool.place(want(Priority::Live, 500)).await.unwrap();
@@ -560,6 +568,34 @@ mod tests {
         assert!(!pool.place(want(Priority::Live, 100)).await.unwrap().has_waited());
         drop(held);
         assert_eq!(pool.state().taken, 0);
+    }
+
+    /// However much one address asks for, others have room, and wait behind one of its own.
+    #[tokio::test]
+    async fn addresses_take_turns() {
+        let pool = pool(1);
+        let held = pool.place(Priority::Live).await.unwrap();
+        let seek = |from: &str| {
+            let address = Some(from.parse().unwrap());
+            Box::pin(pool.place(Want { address, ..Priority::Seeking.into() }))
+        };
+        let mut wake = Context::from_waker(Waker::noop());
+        let mut one: VecDeque<_> =
+            (0..WAITING_PER_ADDRESS_MAX).map(|_| seek("192.0.2.1")).collect();
+        assert!(one.iter_mut().all(|seek| seek.as_mut().poll(&mut wake).is_pending()));
+        let more = seek("192.0.2.1").as_mut().poll(&mut wake);
+        assert!(matches!(more, std::task::Poll::Ready(Err(Busy))), "it has its share");
+        let mut other = seek("192.0.2.2");
+        assert!(other.as_mut().poll(&mut wake).is_pending());
+        let mut many = Box::pin(pool.place(Priority::Seeking));
+        assert!(many.as_mut().poll(&mut wake).is_pending());
+        drop(held);
+        let first = one.pop_front().unwrap().await.unwrap();
+        assert!(other.as_mut().poll(&mut wake).is_pending(), "its first one came first");
+        drop(first);
+        drop(other.await.unwrap());
+        drop(many.await.unwrap());
+        assert!(one.pop_front().unwrap().await.unwrap().has_waited());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! just not there yet, and its parts are encoded as they come.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,6 +207,8 @@ pub(crate) struct Begun {
     pub(crate) priority: Priority,
     /// Told when somebody asks for what is made ahead.
     pub(crate) asked: Arc<Notify>,
+    /// Who asked first.
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl State {
@@ -404,6 +407,17 @@ impl Renditions {
         number: u64,
         level: &Level,
     ) -> Result<Arc<Made>, Failed> {
+        self.segment_for(original, number, level, None)
+    }
+
+    /// The same, for this address, which has a share of what waits. None: many people, or the server itself.
+    pub fn segment_for(
+        &self,
+        original: &Arc<dyn Original>,
+        number: u64,
+        level: &Level,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Made>, Failed> {
         let now = Instant::now();
         let (video, track) = (original.video().to_owned(), original.track().to_owned());
         let live = original.segment(number).is_none_or(|s| !s.complete);
@@ -444,7 +458,7 @@ impl Renditions {
         }
         let levels = vec![(level.clone(), made.clone())];
         let asked = Arc::default();
-        let begun = Begun { segment, original: original.clone(), priority, asked };
+        let begun = Begun { segment, original: original.clone(), priority, asked, address };
         self.begin(&mut state, begun, levels)?;
         Ok(made)
     }
