@@ -149,11 +149,15 @@ impl Renditions {
     ) -> Result<Arc<Made>, Failed> {
         let (made, new) = self.pictures().find(original.video(), picture, address)?;
         if new {
+            let Ok(place) = self.would_take_on() else {
+                // Who asks next asks anew.
+                made.finish(Err(Failed::Busy));
+                return Err(Failed::Busy);
+            };
             let (original, picture) = (original.clone(), picture.clone());
             let at = Instant::now();
             let asked = Asked { original, picture, at, address, made: Waited(made.clone()) };
-            // If nobody takes it, its drop says so.
-            self.take_on(Work::Picture(asked))?;
+            place.send(Work::Picture(asked));
         }
         Ok(made)
     }
@@ -297,6 +301,7 @@ enum Undrawn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ahead::tests::{Film, level, renditions};
     use crate::fit::Size;
     use crate::picture::What;
 
@@ -374,5 +379,18 @@ mod tests {
         assert!(pictures.room_of(other).unwrap().try_acquire().is_ok());
         assert!(pictures.room_of(None).is_none());
         assert_eq!(pictures.state().rooms.len(), 1, "who has gone is forgotten");
+    }
+
+    /// So much is going on for a moment that nobody takes it up: it is asked for again, and not refused for long.
+    #[tokio::test]
+    async fn a_picture_that_nobody_takes_up_may_be_asked_for_again_at_once() {
+        let renditions = renditions(Duration::from_secs(10), None);
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        let mut segments = 1..;
+        assert!(segments.any(|number| renditions.segment(&original, number, &level()).is_err()));
+        for _ in 0..2 {
+            let asked = renditions.picture(&original, &picture(1));
+            assert_eq!(asked.map(|made| made.outcome()).err(), Some(Failed::Busy));
+        }
     }
 }

@@ -352,7 +352,12 @@ impl Renditions {
 
     /// Somebody does it, unless there is too much to do.
     pub(crate) fn take_on(&self, work: Work) -> Result<(), Failed> {
-        self.jobs.try_send(work).map_err(|_| Failed::Busy)
+        self.would_take_on().map(|place| place.send(work))
+    }
+
+    /// The same of what is told now.
+    pub(crate) fn would_take_on(&self) -> Result<mpsc::Permit<'_, Work>, Failed> {
+        self.jobs.try_reserve().map_err(|_| Failed::Busy)
     }
 
     /// What was done so far.
