@@ -74,6 +74,11 @@ impl Made {
         Self { ahead: Some(asked), ..Self::new() }
     }
 
+    /// Who is told when somebody asks for it, of one that was begun before.
+    pub(crate) fn told(&self) -> Option<&Arc<Notify>> {
+        self.ahead.as_ref()
+    }
+
     /// The next part. What a second attempt makes again is there already.
     pub(crate) fn push(&self, number: usize, part: Vec<Bytes>) {
         {

@@ -590,13 +590,16 @@ impl Renditions {
     fn close(&self, segment: &Segment, wanted: &[Level]) -> Wanted {
         let mut state = self.state();
         let mut levels = state.open.remove(segment).unwrap_or_default();
+        // A job that was begun ahead hears of who asks for these, too.
+        let asked = levels.iter().find_map(|(_, made)| made.told().cloned()).unwrap_or_default();
         for level in wanted {
             let key = (segment.clone(), level.clone());
             if !state.made.contains_key(&key) {
-                let made = Arc::new(Made::new());
+                let made = Arc::new(Made::ahead(asked.clone()));
                 let used = state.clock;
                 state.made.insert(key, Entry { made: made.clone(), used });
                 levels.push((level.clone(), made));
+                self.counters().prefetched.fetch_add(1, Ordering::Relaxed);
             }
         }
         levels.sort_by_key(|(level, _)| std::cmp::Reverse(level.size().map(|(w, h)| (h, w))));
