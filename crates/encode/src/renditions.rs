@@ -19,10 +19,11 @@ use tokio::time::Instant as Timestamp;
 
 use crate::allowance::Allowance;
 use crate::cache::Cache;
+use crate::demand::Demand;
 use crate::hardware::Hardware;
 use crate::inits::{Inits, Unknown};
 use crate::ladder::{Level, codec_of};
-use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX, LIVE_BEHIND};
+use crate::limits::{FILLING, JOBS_MAX, LIVE_BEHIND};
 use crate::made::{Failed, Made};
 use crate::memory::{TooLarge, fits};
 use crate::original::{Original, Unreadable};
@@ -109,63 +110,6 @@ pub(crate) struct Entry {
     pub(crate) used: u64,
 }
 
-struct Demand {
-    level: Level,
-    /// Segments that were asked for, and when.
-    asked: BTreeMap<u64, Timestamp>,
-    /// Those of them that were at the live edge, and those that were made because they follow on such a one: when that was asked for.
-    live: BTreeMap<u64, Timestamp>,
-}
-
-/// Whether this was not long ago.
-fn is_fresh(at: Option<&Timestamp>, now: Timestamp, linger: Duration) -> bool {
-    at.is_some_and(|at| now.saturating_duration_since(*at) < linger)
-}
-
-impl Demand {
-    fn new(level: &Level) -> Self {
-        Self { level: level.clone(), asked: BTreeMap::new(), live: BTreeMap::new() }
-    }
-
-    fn ask(&mut self, number: u64, live: bool) {
-        let now = Timestamp::now();
-        keep(&mut self.asked, number, now);
-        if live {
-            keep(&mut self.live, number, now);
-        }
-    }
-
-    /// Whether this segment was asked for not long ago.
-    fn is_asked(&self, number: u64, now: Timestamp, linger: Duration) -> bool {
-        is_fresh(self.asked.get(&number), now, linger)
-    }
-
-    /// The same; or a live one that it follows on, whether it is live itself or whole by now, as on a machine that lags.
-    fn is_followed(&self, number: u64, now: Timestamp, linger: Duration) -> bool {
-        self.is_asked(number, now, linger) || is_fresh(self.live.get(&number), now, linger)
-    }
-
-    /// A segment is made ahead: for who left the live edge a while ago if the one before was, or if this one is live itself.
-    fn goes_on(&mut self, number: u64, live: bool) {
-        let Some(before) = number.checked_sub(1) else { return };
-        let asked = self.asked.get(&before).filter(|_| live);
-        let at = self.live.get(&before).max(asked).max(self.live.get(&number)).copied();
-        if let Some(at) = at {
-            keep(&mut self.live, number, at);
-        }
-    }
-
-    fn forget(&mut self, now: Timestamp, linger: Duration) {
-        for times in [&mut self.asked, &mut self.live] {
-            times.retain(|_, at| is_fresh(Some(at), now, linger));
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.asked.is_empty() && self.live.is_empty()
-    }
-}
-
 /// Whether the segment that is under way, or comes next where none is, is this one or one of the next two: players of whole
 /// segments watch live from there.
 fn is_near_live(original: &Arc<dyn Original>, number: u64) -> bool {
@@ -184,13 +128,6 @@ fn is_live_within(original: &Arc<dyn Original>, from: u64, to: u64) -> bool {
 pub(crate) fn priority_at(original: &Arc<dyn Original>, number: u64, past: Priority) -> Priority {
     let live = is_live_within(original, number, number.saturating_add(LIVE_BEHIND));
     if live { Priority::Live } else { past }
-}
-
-fn keep(times: &mut BTreeMap<u64, Timestamp>, number: u64, at: Timestamp) {
-    times.insert(number, at);
-    if times.len() > DEMAND_MAX {
-        times.pop_first();
-    }
 }
 
 /// What is to be done.
