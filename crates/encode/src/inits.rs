@@ -21,7 +21,7 @@ use crate::ladder::{self, Level};
 use crate::limits::INITS_MAX;
 use crate::made::{Failed, Made};
 use crate::original::Original;
-use crate::pool::{NoWorker, Priority};
+use crate::pool::{NoWorker, Priority, Want};
 use crate::recent::{Full, Recent};
 use crate::renditions::{Renditions, SOFTWARE, Work};
 use crate::wire::{FromEncoder, ToEncoder};
@@ -355,7 +355,12 @@ impl Renditions {
     ) -> Result<Vec<Vec<u8>>, JobError> {
         let AskedOf { config, forms } = *asked;
         // Before those who seek, also if nobody watches yet: it is a moment without pictures, and catalogs have no levels until then.
-        let mut lease = match self.pool().lease(Priority::Live).await {
+        let levels: Vec<Level> = forms.iter().map(|form| form.level.clone()).collect();
+        // Decoder and encoders are opened as for a segment.
+        let bytes = self.fits(config, &levels);
+        let bytes = bytes.map_err(|too_large| JobError::Failed(too_large.to_string()))?;
+        let want = Want { bytes, ..Priority::Live.into() };
+        let mut lease = match self.pool().lease(want).await {
             Ok(lease) => lease,
             Err(NoWorker::Busy) => return Err(JobError::Busy),
             Err(NoWorker::Worker(error)) => return Err(error.into()),
@@ -487,12 +492,15 @@ pub(crate) fn hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::pin::pin;
+    use std::time::Duration;
 
     use tokio::task::yield_now;
 
     use super::*;
     use crate::ladder::Kind;
     use crate::ladder::tests::original;
+    use crate::memory::fits;
     use crate::program::Program;
     use crate::renditions::Settings;
 
@@ -559,6 +567,26 @@ mod tests {
         let (lost_before, ..) = tokio::join!(seek, asks, frees);
         // There is no such program: that is as far as it comes.
         assert!(lost_before > 0 && made.outcome().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_levels_begin_with_takes_the_memory_of_a_segment() {
+        let (program, config) = ("airwave-encode".to_owned(), original(7_680, 4_320, None));
+        let program = Program { path: "/nowhere".into(), words: program };
+        let needs = fits(&config, &[level(800)], u64::MAX).unwrap();
+        let settings = Settings { workers: 2, memory: 2 * needs, ..Settings::of_tests() };
+        let renditions = Renditions::new(program, settings);
+        let want = Want { bytes: needs + 1, ..Priority::Live.into() };
+        let held = renditions.pool().place(want).await.unwrap();
+        let made = Arc::new(Made::new());
+        let (level, form) = (level(800), "a form".to_owned());
+        let forms = vec![Form { level, form, made: Waited(made.clone()) }];
+        let mut answer = pin!(renditions.clone().answer(Unknown { config, forms }));
+        let moment = Duration::from_secs(1);
+        assert!(timeout(moment, answer.as_mut()).await.is_err(), "there is no room");
+        drop(held);
+        answer.await;
+        assert!(made.outcome().is_some());
     }
 
     #[test]
