@@ -126,6 +126,10 @@ struct State {
     free: usize,
     /// How many more that are not live: those keep a core busy each, and live ones mostly wait for their encoder.
     free_past: usize,
+    /// How many of those there are in all.
+    past: usize,
+    /// How many live ones run.
+    live: usize,
     /// What pictures may take.
     pictures: Pictures,
     /// Bytes of memory that jobs may take besides, and what those take that run.
@@ -262,7 +266,7 @@ impl Pool {
     /// Whether so many jobs that nobody waits for would be in nobody's way.
     pub(crate) fn is_idle(&self, jobs: usize) -> bool {
         let state = self.state();
-        let free = state.free.min(state.free_past);
+        let free = state.free.min(state.left_to_past());
         free >= jobs && state.waiting.iter().all(VecDeque::is_empty)
     }
 
@@ -299,7 +303,14 @@ impl State {
             own => Pictures::Own(own),
         };
         let (idle, waiting) = (Vec::new(), Default::default());
-        Self { free, free_past, pictures, room, taken: 0, idle, waiting }
+        let (past, live, taken) = (free_past, 0, 0);
+        Self { free, free_past, past, live, pictures, room, taken, idle, waiting }
+    }
+
+    /// How many more may run of what is not live. While something is, a core is left to it, if there are several: all processes are equally nice.
+    fn left_to_past(&self) -> usize {
+        let kept = usize::from(self.live > 0 && self.past > 1);
+        self.free_past.saturating_sub(kept)
     }
 
     fn has_place(&self, priority: Priority) -> bool {
@@ -307,7 +318,7 @@ impl State {
             (Priority::Live | Priority::LiveAhead, _) => true,
             (Priority::Picture, Pictures::Own(free)) => free > 0,
             (Priority::Picture, Pictures::Shared(kept)) => self.free_past > kept,
-            (Priority::Seeking | Priority::Prefetch, _) => self.free_past > 0,
+            (Priority::Seeking | Priority::Prefetch, _) => self.left_to_past() > 0,
         };
         self.free > 0 && free
     }
@@ -339,7 +350,7 @@ impl State {
         self.taken += bytes;
         self.free -= 1;
         match (priority, &mut self.pictures) {
-            (Priority::Live | Priority::LiveAhead, _) => {}
+            (Priority::Live | Priority::LiveAhead, _) => self.live += 1,
             (Priority::Picture, Pictures::Own(free)) => *free -= 1,
             _ => self.free_past -= 1,
         }
@@ -349,7 +360,7 @@ impl State {
         self.taken -= bytes;
         self.free += 1;
         match (priority, &mut self.pictures) {
-            (Priority::Live | Priority::LiveAhead, _) => {}
+            (Priority::Live | Priority::LiveAhead, _) => self.live -= 1,
             (Priority::Picture, Pictures::Own(free)) => *free += 1,
             _ => self.free_past += 1,
         }
@@ -495,6 +506,29 @@ mod tests {
         assert!(!pool.place(Priority::Live).await.unwrap().has_waited());
         drop(seek);
         assert!(ahead.await.unwrap().has_waited());
+    }
+
+    /// However many seek: live parts have to come in time.
+    #[test]
+    fn while_something_is_live_a_core_is_left_to_it() {
+        for (workers, cores, alone, beside) in
+            [(1, 1, 1, 0), (2, 2, 1, 1), (4, 1, 1, 1), (8, 2, 2, 1), (16, 4, 4, 3)]
+        {
+            let seeks = |live: usize| {
+                let mut state = State::new(workers, cores, u64::MAX);
+                (0..live).for_each(|_| state.take(Priority::Live.into()));
+                let mut seeks = 0;
+                while state.has_place(Priority::Seeking) {
+                    state.take(Priority::Seeking.into());
+                    seeks += 1;
+                }
+                (0..live).for_each(|_| state.give_back(Priority::Live.into()));
+                (seeks, state.has_place(Priority::Seeking))
+            };
+            let words = format!("{workers} workers, {cores} cores");
+            assert_eq!(seeks(0), (alone, false), "{words}");
+            assert_eq!(seeks(1), (beside, beside < alone), "{words}");
+        }
     }
 
     /// However many ask for pictures, who seeks has a place at once, and who watches live another one.
