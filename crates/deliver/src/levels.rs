@@ -489,9 +489,9 @@ pub(crate) async fn file(
         return head.unwrap_or_else(|| not_found("no longer, or not yet"));
     }
     match answer(source, folder, (counters, waiter), file).await {
-        Ok(Answered::Pieces(pieces, init)) => {
+        Ok(Answered::Pieces(pieces, init, tag)) => {
             let about = (kind, folder.cache(file, init));
-            sent_as(counters, pieces, about, &format!("{name}-{init:014x}"), headers)
+            sent_as(counters, pieces, about, &format!("{name}-{init:014x}{tag}"), headers)
         }
         Ok(Answered::Begun(made, init)) => {
             as_it_is_made(made, (counters.clone(), waiter), (kind, folder.cache(file, init)))
@@ -522,8 +522,8 @@ fn head(kind: &'static str, cache: &'static str) -> Response {
 }
 
 enum Answered {
-    /// All of it, and the id of what it begins with, which says how it is encoded.
-    Pieces(Vec<Bytes>, u64),
+    /// All of it, the id of what it begins with, which says how it is encoded, and what else its entity tag says.
+    Pieces(Vec<Bytes>, u64, String),
     /// A segment that is being made, likewise.
     Begun(Arc<Made>, u64),
 }
@@ -569,7 +569,7 @@ async fn answer(
             let init = source.with_index(init).ok_or_else(none)?;
             let init = renditions.init(original.as_ref(), init, &offered.level);
             let init = parked(counters, waiter, init).await?.map_err(refused)?;
-            return Ok(Answered::Pieces(vec![init], id));
+            return Ok(Answered::Pieces(vec![init], id, String::new()));
         }
         File::Part { epoch, number, part } => (number, epoch, Some(part)),
         File::Segment { epoch, number } => (number, epoch, None),
@@ -593,12 +593,14 @@ async fn answer(
     let pieces = pieces.filter(|_| epoch_of().is_none_or(|now| now == epoch)).ok_or_else(none)?;
     let init = original.segment(number).map_or(0, |segment| segment.init);
     let init = renditions.init_id(init, &offered.level);
-    match part.is_some() || made.whole().is_some() {
-        true => {
+    // What is made again may be of other bytes: it was scaled from another level.
+    let tag = made.tag(part.map(|part| usize::try_from(part).unwrap_or(usize::MAX)));
+    match tag {
+        Some(tag) => {
             let pieces = made.whole().filter(|_| part.is_none()).unwrap_or(pieces);
-            Ok(Answered::Pieces(pieces, init))
+            Ok(Answered::Pieces(pieces, init, format!("-{tag:016x}")))
         }
-        false => Ok(Answered::Begun(made, init)),
+        None => Ok(Answered::Begun(made, init)),
     }
 }
 
