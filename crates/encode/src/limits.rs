@@ -26,7 +26,8 @@ pub const SIDE_MIN: u32 = 16;
 /// Frames a second that a level is encoded for; a stream that states more is not believed.
 pub const FRAME_RATE_MAX: u32 = 240;
 
-/// Bytes that an encoder process may have mapped: an 8K picture, its references, and three rungs fit.
+/// Bytes that an encoder process may have mapped: an 8K picture, its references, and three rungs fit. Where an encoder in hardware is configured,
+/// of memory that it can write and shares with nobody, which a device has little of.
 pub const PROCESS_BYTES_MAX: u64 = 4 << 30;
 
 /// Bytes that a job may need by what is known of it before: of what a process may have mapped, its threads' heaps and stacks
