@@ -431,7 +431,7 @@ mod tests {
         let together = Barrier::new(WRITERS);
         std::thread::scope(|scope| {
             for writer in 0..WRITERS as u64 {
-                let (cache, large, together) = (&cache, &large, &together);
+                let (cache, large, together, dir) = (&cache, &large, &together, &dir);
                 scope.spawn(move || {
                     for number in 0..20 {
                         together.wait();
