@@ -388,7 +388,10 @@ mod tests {
         let asks = async {
             yield_now().await;
             renditions.segment(&original, 2, &other).unwrap();
-            yield_now().await;
+            // Until the job has heard of it, in whatever order they are looked at.
+            for _ in 0..4 {
+                yield_now().await;
+            }
             drop(held);
         };
         tokio::join!(job(&first.0, &first.1), job(&second.0, &second_job.levels), asks);
