@@ -560,8 +560,10 @@ mod tests {
             renditions.clone().answer(Unknown { config, forms }).await;
         };
         let frees = async {
-            yield_now().await;
-            yield_now().await;
+            // Until both wait, in whatever order they are looked at.
+            for _ in 0..4 {
+                yield_now().await;
+            }
             drop(held);
         };
         let (lost_before, ..) = tokio::join!(seek, asks, frees);
