@@ -201,6 +201,7 @@ fn parts(seeds: &Seeds) -> Result<()> {
                 independent: at == 0,
                 last: at == 2,
                 closes: at == 2 && number == 1,
+                open: at == 2 && number == 2,
                 target_ms: 334,
                 target_duration: (number > 0).then_some(2),
                 key_bytes: Some(1_000).filter(|_| at == 0),

@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use bytes::Bytes;
+use encode::limits::FAILED_KEPT;
 use encode::{
     Failed, Kind, Ladder, Level, LevelBits, Made, OriginalBits, Renditions, SOUND_LEVEL_CHANNELS,
     SoundCoding, TooLarge,
@@ -192,12 +193,13 @@ impl Levels {
         let mut inits = renditions.inits(&original.init.data, &levels).await;
         let mut tried = 1;
         while let Err(failed) = inits {
-            // A program that is gone is waited for.
-            tried += u32::from(failed != Failed::Program);
+            // Encoders that are busy, or gone, are waited for. Who asks sooner for what can't be made hears the same.
+            let again = if failed.is_passing() { LEVEL_AGAIN } else { FAILED_KEPT };
+            tried += u32::from(!failed.is_passing());
             if tried > INITS_TRIED {
                 break;
             }
-            tokio::time::sleep(LEVEL_AGAIN).await;
+            tokio::time::sleep(again).await;
             inits = renditions.inits(&original.init.data, &levels).await;
         }
         let described = levels.iter().zip(inits.unwrap_or_default()).filter_map(|(level, data)| {
@@ -487,9 +489,9 @@ pub(crate) async fn file(
         return head.unwrap_or_else(|| not_found("no longer, or not yet"));
     }
     match answer(source, folder, (counters, waiter), file).await {
-        Ok(Answered::Pieces(pieces, init)) => {
+        Ok(Answered::Pieces(pieces, init, tag)) => {
             let about = (kind, folder.cache(file, init));
-            sent_as(counters, pieces, about, &format!("{name}-{init:014x}"), headers)
+            sent_as(counters, pieces, about, &format!("{name}-{init:014x}{tag}"), headers)
         }
         Ok(Answered::Begun(made, init)) => {
             as_it_is_made(made, (counters.clone(), waiter), (kind, folder.cache(file, init)))
@@ -520,8 +522,8 @@ fn head(kind: &'static str, cache: &'static str) -> Response {
 }
 
 enum Answered {
-    /// All of it, and the id of what it begins with, which says how it is encoded.
-    Pieces(Vec<Bytes>, u64),
+    /// All of it, the id of what it begins with, which says how it is encoded, and what else its entity tag says.
+    Pieces(Vec<Bytes>, u64, String),
     /// A segment that is being made, likewise.
     Begun(Arc<Made>, u64),
 }
@@ -567,7 +569,7 @@ async fn answer(
             let init = source.with_index(init).ok_or_else(none)?;
             let init = renditions.init(original.as_ref(), init, &offered.level);
             let init = parked(counters, waiter, init).await?.map_err(refused)?;
-            return Ok(Answered::Pieces(vec![init], id));
+            return Ok(Answered::Pieces(vec![init], id, String::new()));
         }
         File::Part { epoch, number, part } => (number, epoch, Some(part)),
         File::Segment { epoch, number } => (number, epoch, None),
@@ -577,7 +579,8 @@ async fn answer(
     if epoch_of() != Some(epoch) || part.is_some_and(far) {
         return Err(none());
     }
-    let made = renditions.segment(&original, number, &offered.level).map_err(refused)?;
+    let made = renditions.segment_for(&original, number, &offered.level, waiter.address());
+    let made = made.map_err(refused)?;
     let whole = made.whole().filter(|_| part.is_none());
     let pieces = match whole {
         Some(pieces) => Some(pieces),
@@ -590,12 +593,14 @@ async fn answer(
     let pieces = pieces.filter(|_| epoch_of().is_none_or(|now| now == epoch)).ok_or_else(none)?;
     let init = original.segment(number).map_or(0, |segment| segment.init);
     let init = renditions.init_id(init, &offered.level);
-    match part.is_some() || made.whole().is_some() {
-        true => {
+    // What is made again may be of other bytes: it was scaled from another level.
+    let tag = made.tag(part.map(|part| usize::try_from(part).unwrap_or(usize::MAX)));
+    match tag {
+        Some(tag) => {
             let pieces = made.whole().filter(|_| part.is_none()).unwrap_or(pieces);
-            Ok(Answered::Pieces(pieces, init))
+            Ok(Answered::Pieces(pieces, init, format!("-{tag:016x}")))
         }
-        false => Ok(Answered::Begun(made, init)),
+        None => Ok(Answered::Begun(made, init)),
     }
 }
 

@@ -78,8 +78,8 @@ pub const KEY_SEGMENTS_BACK: usize = 15;
 /// How long a viewer waits for a part of a level: as long as a job may wait for an encoder, and a few seconds to encode.
 pub const LEVEL_WAIT: Duration = Duration::from_secs(10);
 
-/// How often an encoder is asked what it would write of a broadcast's levels before they stay out of its catalog: all
-/// encoders may be busy for a moment.
+/// How often an encoder that fails over it is asked what it would write of a broadcast's levels before they stay out of its catalog, half
+/// a minute after each time (`FAILED_KEPT` in `encode`). Encoders that are busy are asked for as long as the broadcast lasts.
 pub const INITS_TRIED: u32 = 5;
 
 /// What could not be had for a level because too much is going on is tried again after this.

@@ -426,6 +426,7 @@ mod tests {
                 closes: false,
                 target_ms: 334,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = properties::Segment {

@@ -39,6 +39,7 @@ fn known(segment: Option<&Segment>) -> Option<OriginalSegment> {
         epoch: s.info.epoch,
         independent: s.independent(),
         complete: s.complete,
+        open: s.open,
         parts: s.parts.len(),
         bytes: s.bytes(),
         duration_ns: s.ns(s.duration()),

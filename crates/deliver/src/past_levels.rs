@@ -100,8 +100,9 @@ impl PastLevels {
     }
 
     /// Lists them behind their originals, with what they begin with, in `names` too. Those of sound first: of pictures the
-    /// encoder is asked, and what is listed by then stays if it does not answer in time.
-    pub async fn list(&self, catalog: &mut Catalog, names: &mut Vec<PastLevel>) {
+    /// encoder is asked, and what is listed by then stays if it does not answer in time. Whether it has answered of all.
+    pub async fn list(&self, catalog: &mut Catalog, names: &mut Vec<PastLevel>) -> bool {
+        let mut answered = true;
         let bits = || self.source.with_index(original_bits);
         let all = self.shown.with_bits(self.source.video(), bits);
         let mut originals = catalog.tracks.clone();
@@ -109,7 +110,10 @@ impl PastLevels {
         for own in originals {
             let id = own.init_ref.as_deref().and_then(|id| u64::from_str_radix(id, 16).ok());
             let (Some(id), Some(init)) = (id, catalog.init_of(&own)) else { continue };
-            let Ok(inits) = self.shown.inits(&own.name, &init).await else { continue };
+            let Ok(inits) = self.shown.inits(&own.name, &init).await else {
+                answered = false;
+                continue;
+            };
             let at = catalog.tracks.iter().position(|track| track.name == own.name);
             let Some(at) = at else { continue };
             let levels = all.iter().filter(|level| level.offered.original == own.name);
@@ -123,6 +127,7 @@ impl PastLevels {
                 names.push(PastLevel { name, original, timescale });
             }
         }
+        answered
     }
 
     /// The first and the last segment that there is of one of them; none if it is none of them.

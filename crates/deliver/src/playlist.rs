@@ -427,6 +427,7 @@ mod tests {
             closes: false,
             target_ms: 2_000,
             target_duration: Some(2),
+            open: false,
             key_bytes: Some(1),
         };
         for n in 0..20 {

@@ -630,6 +630,7 @@ mod tests {
                 closes: false,
                 target_ms: 667,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = properties::Segment {

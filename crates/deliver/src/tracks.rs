@@ -346,6 +346,7 @@ pub(crate) fn describe(
         closes: last && segment.closes,
         target_ms,
         target_duration: index.target_duration(),
+        open: false,
         key_bytes: None,
     };
     let whole = properties::Segment { init: init(segment.info.init), ..segment.info };
@@ -389,6 +390,8 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use encode::{Kind, Ladder, Level, Program, Renditions, SOFTWARE, Settings};
+    use media::catalog::{Init, TrackDescription};
+    use media::codec::{Config, VideoCodec, VideoConfig, vpx};
     use package::CATALOG;
     use spine::{Filter, Limits, NodeId, Policy, Route, Start, Takeover, TrackName, broadcast};
 
@@ -452,6 +455,7 @@ pub(crate) mod tests {
             closes: false,
             target_ms: 1_000,
             target_duration: Some(2),
+            open: false,
             key_bytes: None,
         };
         let segment = properties::Segment {
@@ -527,6 +531,38 @@ pub(crate) mod tests {
             assert_eq!((busy, stopped.is_ok()), (waits.is_some(), waits.is_some()), "{words}");
             assert_eq!(began.elapsed(), waits.unwrap_or(hour), "{words}");
         }
+    }
+
+    /// Whatever waits before: a broadcast whose levels are not in its catalog has none over MoQ.
+    #[tokio::test(start_paused = true)]
+    async fn what_levels_begin_with_is_asked_for_as_long_as_all_encoders_are_busy() {
+        let (_origin, producer) = published();
+        let original = original_of(&shelf(&producer, one_segment()), ORIGINAL);
+        let levels = levels_by("airwave-encode decoders vp9 encoders libx264");
+        let renditions = levels.renditions().unwrap().clone();
+        let level = Level {
+            name: "360p".to_owned(),
+            max_kbps: 800,
+            share_permille: 500,
+            kind: Kind::Pictures { width: 640, height: 360, level_idc: 30 },
+        };
+        // Nobody takes up what is begun.
+        let busy = (0..).find(|number| renditions.segment(&original, *number, &level).is_err());
+        assert!(busy.is_some());
+        let record = [1, 0, 0, 0, 0, 10, 0x82, 2, 2, 2, 0, 0];
+        let codec = VideoCodec::Vpx(vpx::CodecConfiguration::parse(true, &record).unwrap());
+        let (sample_aspect, frame_rate, colour) = (None, None, None);
+        let (width, height) = (1_280, 720);
+        let video = VideoConfig { codec, width, height, sample_aspect, frame_rate, colour };
+        let config = Config::Video(video);
+        let data = media::fmp4::init_segment(&config, VIDEO_TIMESCALE).into();
+        let init = Init { id: "1f".to_owned(), data };
+        let track = TrackDescription::new(ORIGINAL.to_owned(), &config, None, init);
+        let ladder = Ladder::parse(&["360p".to_owned()]);
+        let described = levels.described(track, Vec::new(), Some(ladder));
+        let hour = Duration::from_secs(3_600);
+        let given_up = tokio::time::timeout(hour, described).await;
+        assert!(given_up.is_err(), "{given_up:?}");
     }
 
     #[test]

@@ -119,6 +119,11 @@ pub(crate) struct Waiter(pub(crate) Option<IpAddr>);
 impl Waiter {
     /// What the node itself waits for.
     pub(crate) const NODE: Self = Self(None);
+
+    /// The address, or network, that has a share.
+    pub(crate) fn address(self) -> Option<IpAddr> {
+        self.0.map(neighbourhood)
+    }
 }
 
 /// Waits until `ready` has an answer, at most `patience`; it is asked again when `awaited` is there. Fails if too many
@@ -182,7 +187,7 @@ impl Places {
         if before >= PARKED_MAX as u64 {
             return Err(Busy::All);
         }
-        if let Some(address) = waiter.0.map(neighbourhood) {
+        if let Some(address) = waiter.address() {
             let mut of = self.of();
             let here = of.entry(address).or_default();
             if *here >= PARKED_PER_ADDRESS_MAX {
@@ -237,6 +242,7 @@ mod tests {
                 closes: false,
                 target_ms: 667,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = Segment {

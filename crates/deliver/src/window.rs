@@ -291,6 +291,7 @@ mod tests {
                     closes: false,
                     target_ms: 1_000,
                     target_duration: Some(2),
+                    open: false,
                     key_bytes: None,
                 };
                 let segment = Segment {

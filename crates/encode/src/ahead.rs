@@ -61,7 +61,8 @@ impl Renditions {
             return false;
         }
         self.counters().prefetched.fetch_add(levels.len() as u64, Ordering::Relaxed);
-        let begun = Begun { segment: next, original: original.clone(), priority, asked };
+        let (original, address) = (original.clone(), None);
+        let begun = Begun { segment: next, original, priority, asked, address };
         // Too much is going on: then it is made when it is asked for.
         self.begin(&mut state, begun, levels).is_ok()
     }
@@ -211,6 +212,7 @@ pub(crate) mod tests {
                 epoch: 1,
                 independent: true,
                 complete: true,
+                open: false,
                 parts: 2,
                 bytes: 1_000,
                 duration_ns: 1_000_000_000,
@@ -435,6 +437,7 @@ pub(crate) mod tests {
                 original: Arc::new(Film { kept }),
                 priority: Priority::Seeking,
                 asked: Arc::default(),
+                address: None,
             };
             let made = Arc::new(Made::new());
             made.push(0, vec![Bytes::from_static(b"part")]);

@@ -159,6 +159,7 @@ mod tests {
                 epoch: 1,
                 independent: true,
                 complete: false,
+                open: false,
                 parts: 1,
                 bytes: 1,
                 duration_ns: 2_000_000_000,

@@ -221,10 +221,13 @@ impl Renditions {
         let place = match (place, priority_of(begun, levels)) {
             (Some(place), _) => place,
             (None, ahead @ (Priority::Prefetch | Priority::LiveAhead)) => {
-                let order = (ahead, ahead.once_asked());
-                self.pool().place_before(begun.asked.notified(), order, bytes).await?
+                let order = (Want { bytes, ..ahead.into() }, ahead.once_asked());
+                self.pool().place_before(begun.asked.notified(), order).await?
             }
-            (None, priority) => self.pool().place(Want { priority, bytes }).await?,
+            (None, priority) => {
+                let address = begun.address.filter(|_| priority == Priority::Seeking);
+                self.pool().place(Want { priority, bytes, address }).await?
+            }
         };
         let unwanted = match begun.priority {
             Priority::Prefetch | Priority::LiveAhead => {
@@ -272,7 +275,7 @@ mod tests {
     use super::*;
     use crate::ahead::tests::{Film, level, renditions};
     use crate::original::Original;
-    use crate::renditions::Wanted;
+    use crate::renditions::{Abandoned, Entry, Wanted};
 
     const LINGER: Duration = Duration::from_secs(5);
 
@@ -282,7 +285,7 @@ mod tests {
         let made = Arc::new(Made::ahead(asked.clone()));
         let segment = (original.video().to_owned(), original.track().to_owned(), number);
         let (original, priority) = (original.clone(), Priority::Prefetch);
-        (Begun { segment, original, priority, asked }, vec![(level(), made)])
+        (Begun { segment, original, priority, asked, address: None }, vec![(level(), made)])
     }
 
     #[tokio::test(start_paused = true)]
@@ -349,6 +352,51 @@ mod tests {
         };
         tokio::join!(job(&all[0]), job(&all[1]), job(&all[2]), asks);
         assert_eq!(*turns.lock().unwrap(), [22, 2, 12]);
+    }
+
+    /// A level that joins when the job has its turn in the queue.
+    #[tokio::test(start_paused = true)]
+    async fn what_joins_a_job_that_was_begun_ahead_moves_it_up_when_somebody_asks() {
+        let renditions = renditions(LINGER, None);
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        let other = Level { name: "240p".to_owned(), ..level() };
+        let (first, second) = (ahead(&original, 12), ahead(&original, 2));
+        renditions.segment(&original, 11, &level()).unwrap();
+        for level in [&level(), &other] {
+            renditions.segment(&original, 1, level).unwrap();
+        }
+        {
+            let mut state = renditions.state();
+            state.open.insert(second.0.segment.clone(), second.1.clone());
+            let key = (second.0.segment.clone(), level());
+            state.made.insert(key, Entry { made: second.1[0].1.clone(), used: 0 });
+        }
+        let mut second_job = Abandoned::new(&renditions, &second.0.segment);
+        assert!(second_job.take_up(false));
+        assert_eq!(second_job.levels.len(), 2, "the other level is wanted, too");
+        let counted = || {
+            let counters = renditions.counters();
+            [&counters.prefetched, &counters.prefetched_used].map(|n| n.load(Ordering::Relaxed))
+        };
+        assert_eq!(counted(), [1, 0]);
+        let held = renditions.pool().place(Priority::Seeking).await.unwrap();
+        let turns = Mutex::new(Vec::new());
+        let job = async |begun: &Begun, levels: &Wanted| {
+            let _ = renditions.lease(begun, levels, None, 0).await;
+            turns.lock().unwrap().push(begun.segment.2);
+        };
+        let asks = async {
+            yield_now().await;
+            renditions.segment(&original, 2, &other).unwrap();
+            // Until the job has heard of it, in whatever order they are looked at.
+            for _ in 0..4 {
+                yield_now().await;
+            }
+            drop(held);
+        };
+        tokio::join!(job(&first.0, &first.1), job(&second.0, &second_job.levels), asks);
+        assert_eq!(*turns.lock().unwrap(), [2, 12]);
+        assert_eq!(counted(), [1, 1]);
     }
 
     /// Of one whose worker was lost in each of its two attempts: how many were over when another job had its turn.

@@ -37,6 +37,8 @@ pub(crate) struct Cache {
     bytes_max: u64,
     /// The last one was not written.
     failing: AtomicBool,
+    /// Held while a folder gets its first file, or goes with its last one.
+    folders: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -48,6 +50,10 @@ struct State {
     /// Videos that are gone: what is still being made of them is not kept.
     gone: BTreeSet<String>,
     bytes: u64,
+    /// Of those that are being written.
+    reserved: u64,
+    /// How many were begun to be written.
+    written: u64,
     /// At most so many, by what the disk has room for.
     room: u64,
     clock: u64,
@@ -75,8 +81,8 @@ impl Cache {
     pub(crate) fn open(folder: PathBuf, bytes_max: u64) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let state = State { room: bytes_max, ..State::default() };
-        let (failing, state) = (AtomicBool::default(), state.into());
-        let cache = Self { folder, bytes_max, failing, state };
+        let (failing, folders, state) = (AtomicBool::default(), Mutex::default(), state.into());
+        let cache = Self { folder, bytes_max, failing, folders, state };
         let mut found = Vec::new();
         for video in fs::read_dir(&cache.folder)?.flatten() {
             let uid = video.file_name().to_string_lossy().into_owned();
@@ -99,7 +105,7 @@ impl Cache {
                 state.insert(name, bytes);
             }
         }
-        cache.shrink_to(bytes_max);
+        cache.shrink();
         Ok(cache)
     }
 
@@ -125,20 +131,22 @@ impl Cache {
     pub(crate) fn put(&self, name: Name, parts: &[Vec<Bytes>]) -> io::Result<()> {
         let file = written(parts);
         let bytes = file.len() as u64;
-        let room = self.state().room;
-        if bytes > room / 4 {
-            return Ok(());
-        }
-        self.shrink_to(room.saturating_sub(bytes.max(CACHE_FILE_BYTES_MIN)));
-        let path = self.path(&name);
-        fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
-        let half = path.with_extension("half");
-        let written = fs::File::create(&half).and_then(|mut f| f.write_all(&file));
-        if let Err(error) = written.and_then(|()| fs::rename(&half, &path)) {
-            let _ = fs::remove_file(&half);
-            return Err(error);
-        }
+        let weight = bytes.max(CACHE_FILE_BYTES_MIN);
+        let number = {
+            let mut state = self.state();
+            // Several are written at one time, perhaps.
+            if bytes > state.room / 4 || state.reserved.saturating_add(weight) > state.room {
+                return Ok(());
+            }
+            state.reserved += weight;
+            state.written += 1;
+            state.written
+        };
+        self.shrink();
+        let written = self.write(&name, number, &file);
         let mut state = self.state();
+        state.reserved -= weight;
+        written?;
         let gone = state.gone.contains(&name.video);
         match gone {
             true => {
@@ -148,6 +156,21 @@ impl Cache {
             false => state.insert(name, bytes),
         }
         Ok(())
+    }
+
+    /// Under a name of its own at first, by its number: two may be the same segment.
+    fn write(&self, name: &Name, number: u64, file: &[u8]) -> io::Result<()> {
+        let path = self.path(name);
+        let half = path.with_extension(format!("{number}.half"));
+        let created = {
+            let _folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+            fs::File::create(&half)
+        };
+        let written = created.and_then(|mut f| f.write_all(file));
+        written.and_then(|()| fs::rename(&half, &path)).inspect_err(|_| {
+            let _ = fs::remove_file(&half);
+        })
     }
 
     /// A video is gone, and all that was made of it. Blocks.
@@ -173,12 +196,11 @@ impl Cache {
     /// The disk has so many bytes for it beside those that it has, or lacks so many: it gives those back, and no more than
     /// that is kept until it hears otherwise. Blocks.
     pub(crate) fn fit(&self, beside: i64) {
-        let room = {
+        {
             let mut state = self.state();
             state.room = state.bytes.saturating_add_signed(beside).min(self.bytes_max);
-            state.room
-        };
-        self.shrink_to(room);
+        }
+        self.shrink();
     }
 
     /// Whether people are to be told how the last one was written: not of each that fails.
@@ -191,11 +213,12 @@ impl Cache {
         self.state().bytes
     }
 
-    fn shrink_to(&self, bytes: u64) {
+    /// To what there is room for, beside what is being written.
+    fn shrink(&self) {
         let mut gone = Vec::new();
         {
             let mut state = self.state();
-            while state.bytes > bytes {
+            while state.bytes.saturating_add(state.reserved) > state.room {
                 let Some((_, oldest)) = state.by_use.pop_first() else { break };
                 state.remove(&oldest);
                 gone.push(oldest);
@@ -213,6 +236,7 @@ impl Cache {
     fn unlink(&self, name: &Name) {
         let path = self.path(name);
         let _ = fs::remove_file(&path);
+        let _folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         // Only when it was the last one.
         let _ = path.parent().map(fs::remove_dir);
     }
@@ -314,6 +338,8 @@ fn read(mut file: Bytes) -> Option<Vec<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     fn name(video: &str, number: u64) -> Name {
@@ -394,6 +420,34 @@ mod tests {
         assert_eq!(put(40..60), 0);
         cache.fit(i64::MAX);
         assert!(put(60..80) > 80_000, "there is room again");
+    }
+
+    #[test]
+    fn many_that_are_written_at_one_time_are_within_the_bound_together() {
+        const WRITERS: usize = 8;
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path().to_owned(), 100_000).unwrap();
+        let large = vec![vec![Bytes::from(vec![1; 24_000])]];
+        let together = Barrier::new(WRITERS);
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS as u64 {
+                let (cache, large, together, dir) = (&cache, &large, &together, &dir);
+                scope.spawn(move || {
+                    for number in 0..20 {
+                        together.wait();
+                        // Every other time the same segment as others.
+                        let other = if number % 2 == 0 { 100 * writer } else { 0 };
+                        cache.put(name("a", other + number), large).unwrap();
+                        together.wait();
+                        assert!(cache.bytes() <= 100_000, "{} bytes", cache.bytes());
+                        let files = fs::read_dir(dir.path().join("a")).into_iter().flatten();
+                        let bytes = files.map(|file| file.unwrap().metadata().unwrap().len());
+                        assert!(bytes.sum::<u64>() <= 100_000);
+                    }
+                });
+            }
+        });
+        assert_eq!(cache.state().reserved, 0);
     }
 
     #[test]

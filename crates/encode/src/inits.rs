@@ -10,7 +10,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use media::codec::{VIDEO_TIMESCALE, VideoConfig};
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -22,7 +21,7 @@ use crate::ladder::{self, Level};
 use crate::limits::INITS_MAX;
 use crate::made::{Failed, Made};
 use crate::original::Original;
-use crate::pool::{NoWorker, Priority};
+use crate::pool::{NoWorker, Priority, Want};
 use crate::recent::{Full, Recent};
 use crate::renditions::{Renditions, SOFTWARE, Work};
 use crate::wire::{FromEncoder, ToEncoder};
@@ -67,17 +66,12 @@ impl Inits {
 pub(crate) struct Unknown {
     config: VideoConfig,
     forms: Vec<Form>,
-    priority: Priority,
-    /// Told when somebody who watches comes to wait.
-    watched: Arc<Notify>,
 }
 
 /// What is asked of an encoder.
 struct AskedOf<'a> {
     config: &'a VideoConfig,
     forms: &'a [Form],
-    priority: Priority,
-    watched: &'a Notify,
 }
 
 struct Form {
@@ -122,7 +116,7 @@ impl Renditions {
         }
         let init = original.init(id).await.map_err(|_| Failed::Store)?;
         let init = init.ok_or(Failed::NoOriginal)?;
-        let made = self.answers(&init, std::slice::from_ref(level), Priority::Live).await?;
+        let made = self.answers(&init, std::slice::from_ref(level), true).await?;
         let made = made.into_iter().next().ok_or(Failed::Encoder)?;
         let _ = self.state().inits.by_id.insert(own, made.clone(), |_| true);
         Ok(made)
@@ -131,14 +125,15 @@ impl Renditions {
     /// The initialisation segments of levels that nobody watches yet, for lists that have them in themselves. A process
     /// that is started for it ends when it has answered.
     pub async fn inits(&self, original: &Bytes, levels: &[Level]) -> Result<Vec<Bytes>, Failed> {
-        self.answers(original, levels, Priority::Prefetch).await
+        self.answers(original, levels, false).await
     }
 
+    /// `watched`: somebody waits for the pictures, too.
     async fn answers(
         &self,
         init: &Bytes,
         levels: &[Level],
-        priority: Priority,
+        watched: bool,
     ) -> Result<Vec<Bytes>, Failed> {
         let of_sound = |level: &Level| Some(level.as_sound()?.init());
         if let Some(known) = levels.iter().map(of_sound).collect() {
@@ -148,8 +143,8 @@ impl Renditions {
         let config = config_of(init).ok_or(Failed::Encoder)?;
         let mut answers = Vec::new();
         let levels: Vec<Level> = levels.iter().map(|level| level.of_shape(&config)).collect();
-        for made in self.asked_about(config, &levels, priority)? {
-            if priority == Priority::Live {
+        for made in self.asked_about(config, &levels)? {
+            if watched {
                 made.ask();
             }
             let answer = made.part(0).await?.ok_or(Failed::Encoder)?;
@@ -189,18 +184,13 @@ impl Renditions {
         let pictures = levels.iter().map(|(level, _)| level.clone());
         let pictures: Vec<Level> = pictures.filter(|level| level.as_sound().is_none()).collect();
         if self.hardware().is_some() && !pictures.is_empty() {
-            let _ = self.answers(init, &pictures, Priority::Live).await;
+            let _ = self.answers(init, &pictures, true).await;
         }
     }
 
     /// Answers that are there or on their way; about what nobody has asked yet, somebody asks now.
-    fn asked_about(
-        &self,
-        config: VideoConfig,
-        levels: &[Level],
-        priority: Priority,
-    ) -> Result<Vec<Arc<Made>>, Failed> {
-        let (watched, now): (Arc<Notify>, _) = (Arc::default(), Instant::now());
+    fn asked_about(&self, config: VideoConfig, levels: &[Level]) -> Result<Vec<Arc<Made>>, Failed> {
+        let now = Instant::now();
         let (mut answers, mut forms): (Vec<Arc<Made>>, Vec<Form>) = Default::default();
         let mut state = self.state();
         let by_form = &mut state.inits.by_form;
@@ -209,7 +199,7 @@ impl Renditions {
             let form = self.form(&config, level);
             let there = by_form.get(&form).filter(|made| !made.is_stale(now)).cloned();
             let Some(there) = there else {
-                let made = Arc::new(Made::ahead(watched.clone()));
+                let made = Arc::new(Made::new());
                 room = by_form.insert(form.clone(), made.clone(), |made| made.outcome().is_some());
                 if room.is_err() {
                     break;
@@ -225,7 +215,7 @@ impl Renditions {
         }
         let new: Vec<String> = forms.iter().map(|form| form.form.clone()).collect();
         let taken = match room {
-            Ok(_) => self.take_on(Work::Inits(Unknown { config, forms, priority, watched })),
+            Ok(_) => self.take_on(Work::Inits(Unknown { config, forms })),
             Err(Full) => Err(Failed::Busy),
         };
         if taken.is_err() {
@@ -237,7 +227,7 @@ impl Renditions {
 
     /// Asks. A worker may die of it: it is asked once more.
     pub(crate) async fn answer(self: Arc<Self>, unknown: Unknown) {
-        let Unknown { config, mut forms, priority, watched } = unknown;
+        let Unknown { config, mut forms } = unknown;
         let mut left = Vec::new();
         for form in forms.drain(..) {
             match self.answer_on_disk(&form.form).await {
@@ -248,7 +238,7 @@ impl Renditions {
         if left.is_empty() {
             return;
         }
-        let asked = AskedOf { config: &config, forms: &left, priority, watched: &watched };
+        let asked = AskedOf { config: &config, forms: &left };
         match self.ask(&asked).await {
             Ok(inits) => {
                 for (form, init) in left.iter().zip(inits) {
@@ -327,8 +317,9 @@ impl Renditions {
         if !hardware.works() {
             return Ok(None);
         }
-        let said =
-            self.parameters(&AskedOf { forms: slice::from_ref(form), ..*asked }, coder).await;
+        let said = self
+            .parameters(&AskedOf { config: asked.config, forms: slice::from_ref(form) }, coder)
+            .await;
         let said: Bytes = match said.map(|said| said.into_iter().next().unwrap_or_default()) {
             Ok(said) => said.into(),
             Err(JobError::Busy) => return Err(Failed::Busy),
@@ -362,13 +353,14 @@ impl Renditions {
         asked: &AskedOf<'_>,
         coder: Coder<'_>,
     ) -> Result<Vec<Vec<u8>>, JobError> {
-        let AskedOf { config, forms, priority, watched } = *asked;
-        let leased = match priority {
-            Priority::Live => self.pool().lease(priority).await,
-            // Who watches does not wait behind what nobody watches yet.
-            _ => self.pool().lease_before(watched.notified(), (priority, Priority::Live)).await,
-        };
-        let mut lease = match leased {
+        let AskedOf { config, forms } = *asked;
+        // Before those who seek, also if nobody watches yet: it is a moment without pictures, and catalogs have no levels until then.
+        let levels: Vec<Level> = forms.iter().map(|form| form.level.clone()).collect();
+        // Decoder and encoders are opened as for a segment.
+        let bytes = self.fits(config, &levels);
+        let bytes = bytes.map_err(|too_large| JobError::Failed(too_large.to_string()))?;
+        let want = Want { bytes, ..Priority::Live.into() };
+        let mut lease = match self.pool().lease(want).await {
             Ok(lease) => lease,
             Err(NoWorker::Busy) => return Err(JobError::Busy),
             Err(NoWorker::Worker(error)) => return Err(error.into()),
@@ -500,10 +492,15 @@ pub(crate) fn hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use tokio::task::yield_now;
 
     use super::*;
     use crate::ladder::Kind;
     use crate::ladder::tests::original;
+    use crate::memory::fits;
     use crate::program::Program;
     use crate::renditions::Settings;
 
@@ -530,7 +527,7 @@ mod tests {
     #[test]
     fn what_one_more_level_than_are_kept_begins_with_is_asked() {
         let (renditions, config) = (renditions(SOFTWARE), original(1280, 720, None));
-        let ask = |level| renditions.asked_about(config.clone(), &[level], Priority::Live);
+        let ask = |level| renditions.asked_about(config.clone(), &[level]);
         let levels: Vec<Level> = (0..).take(INITS_MAX).map(level).collect();
         for level in &levels {
             answered(&renditions, renditions.form(&config, level));
@@ -543,6 +540,55 @@ mod tests {
         let known = |level: &&Level| forms.contains(&renditions.form(&config, level));
         assert!(known(&&levels[0]) && known(&&more) && !known(&&levels[1]));
         assert_eq!(levels.iter().chain([&more]).filter(known).count(), INITS_MAX);
+    }
+
+    /// However many seek: catalogs have no levels before.
+    #[tokio::test(start_paused = true)]
+    async fn what_levels_begin_with_is_asked_before_those_who_seek() {
+        let (renditions, config) = (renditions(SOFTWARE), original(1280, 720, None));
+        let held = renditions.pool().place(Priority::Live).await.unwrap();
+        let lost = || renditions.counters().lost.load(Ordering::Relaxed);
+        let seek = async {
+            let _place = renditions.pool().place(Priority::Seeking).await.unwrap();
+            lost()
+        };
+        let made = Arc::new(Made::new());
+        let (level, form) = (level(800), "a form".to_owned());
+        let forms = vec![Form { level, form, made: Waited(made.clone()) }];
+        let asks = async {
+            yield_now().await;
+            renditions.clone().answer(Unknown { config, forms }).await;
+        };
+        let frees = async {
+            // Until both wait, in whatever order they are looked at.
+            for _ in 0..4 {
+                yield_now().await;
+            }
+            drop(held);
+        };
+        let (lost_before, ..) = tokio::join!(seek, asks, frees);
+        // There is no such program: that is as far as it comes.
+        assert!(lost_before > 0 && made.outcome().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_levels_begin_with_takes_the_memory_of_a_segment() {
+        let (program, config) = ("airwave-encode".to_owned(), original(7_680, 4_320, None));
+        let program = Program { path: "/nowhere".into(), words: program };
+        let needs = fits(&config, &[level(800)], u64::MAX).unwrap();
+        let settings = Settings { workers: 2, memory: 2 * needs, ..Settings::of_tests() };
+        let renditions = Renditions::new(program, settings);
+        let want = Want { bytes: needs + 1, ..Priority::Live.into() };
+        let held = renditions.pool().place(want).await.unwrap();
+        let made = Arc::new(Made::new());
+        let (level, form) = (level(800), "a form".to_owned());
+        let forms = vec![Form { level, form, made: Waited(made.clone()) }];
+        let mut answer = pin!(renditions.clone().answer(Unknown { config, forms }));
+        let moment = Duration::from_secs(1);
+        assert!(timeout(moment, answer.as_mut()).await.is_err(), "there is no room");
+        drop(held);
+        answer.await;
+        assert!(made.outcome().is_some());
     }
 
     #[test]
@@ -562,9 +608,9 @@ mod tests {
         }
         // Of the oldest of others nothing is known: it is asked about again, and then it is the hardware's again.
         assert!(!is_by_hardware(&levels[1]) && is_by_hardware(&levels[2]));
-        let answer = renditions.asked_about(config.clone(), &levels[1..2], Priority::Live).unwrap();
+        let answer = renditions.asked_about(config.clone(), &levels[1..2]).unwrap();
         assert!(answer[0].outcome().is_none(), "it is being asked");
-        let again = renditions.asked_about(config, &levels[2..3], Priority::Live).unwrap();
+        let again = renditions.asked_about(config, &levels[2..3]).unwrap();
         assert!(again[0].whole().is_some());
     }
 }

@@ -319,7 +319,7 @@ impl Feed<'_> {
             self.look_back().await?;
         }
         let number = self.job.number;
-        let (mut next, mut from, mut open) = (Some(first), None, false);
+        let (mut next, mut from) = (Some(first), None);
         // Parts that wait until it is known where the segment begins, which the first one may not tell.
         let mut waiting: Vec<Part> = Vec::new();
         for index in 1.. {
@@ -345,7 +345,7 @@ impl Feed<'_> {
             match from {
                 Some(from) => {
                     for part in waiting.drain(..) {
-                        open |= self.part(part, from).await?;
+                        self.part(part, from).await?;
                     }
                 }
                 None if whole => return Err(JobError::NoOriginal),
@@ -359,16 +359,18 @@ impl Feed<'_> {
                 return Err(JobError::NoOriginal);
             }
         }
-        // Who had such pictures will have them again; else it is not worth waiting for the next segment.
-        if open || self.job.original.segment(number + 1).is_some() {
+        // Live the next one may be waited for; where none of its pictures can be shown here, that is not worth it.
+        let original = self.job.original;
+        let open = original.segment(number).is_some_and(|segment| segment.open);
+        if open || original.segment(number + 1).is_some() {
             self.leading_of_next().await?;
         }
         self.to.send(&ToEncoder::End).await?;
         Ok(())
     }
 
-    /// A part of which the pictures are shown from here on. Whether any are shown before.
-    async fn part(&mut self, part: Part, from: i64) -> Result<bool, JobError> {
+    /// A part of which the pictures are shown from here on.
+    async fn part(&mut self, part: Part, from: i64) -> Result<(), JobError> {
         let Part { index, duration, last, frames } = part;
         self.shared
             .lock()
@@ -378,16 +380,14 @@ impl Feed<'_> {
         if self.job.anew.contains(&index) {
             self.anew_at.push(from + self.lasts);
         }
-        let mut open = false;
         for (i, frame) in frames.iter().enumerate() {
             let shown = frame.present >= from;
-            open |= !shown;
             self.reached = self.reached.max(frame.present);
             // Groups begin where a part does, so that lists are right which say that it is independent.
             let begins = (i == 0 && frame.sync) || self.is_anew(frame);
             self.send(frame, shown, begins).await?;
         }
-        Ok(open)
+        Ok(())
     }
 
     /// Whether a part may begin with this picture that goes on with what another encoder has begun. At a variable rate a border

@@ -18,6 +18,7 @@ mod allowance;
 mod attempts;
 mod cache;
 mod coded;
+mod demand;
 mod fit;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -26,7 +26,8 @@ pub const SIDE_MIN: u32 = 16;
 /// Frames a second that a level is encoded for; a stream that states more is not believed.
 pub const FRAME_RATE_MAX: u32 = 240;
 
-/// Bytes that an encoder process may have mapped: an 8K picture, its references, and three rungs fit.
+/// Bytes that an encoder process may have mapped: an 8K picture, its references, and three rungs fit. Where an encoder in hardware is configured,
+/// of memory that it can write and shares with nobody, which a device has little of.
 pub const PROCESS_BYTES_MAX: u64 = 4 << 30;
 
 /// Bytes that a job may need by what is known of it before: of what a process may have mapped, its threads' heaps and stacks
@@ -98,6 +99,9 @@ pub const LADDER_MAX: usize = 12;
 /// "busy" at once.
 pub const WAITING_MAX: usize = 256;
 
+/// Those of them who seek from one address (of IPv6, one /64): a quarter, so that others find room. They take turns with others.
+pub const WAITING_PER_ADDRESS_MAX: usize = 64;
+
 /// How long a job waits for a worker: longer than a segment, and its viewer has run dry.
 pub const WORKER_WAIT: Duration = Duration::from_secs(4);
 
@@ -168,7 +172,10 @@ pub const PICTURE_WAIT_MAX: Duration = Duration::from_secs(10);
 pub const PICTURE_LEFT_MAX: Duration = Duration::from_secs(10);
 
 /// Pictures that are asked for and not made yet; beyond it the answer is "busy" at once.
-pub const PICTURES_WAITING_MAX: usize = 64;
+pub const PICTURES_WAITING_MAX: usize = 256;
+
+/// Those of them from one address (of IPv6, one /64): a page of videos has as many. They take turns with others.
+pub const PICTURES_PER_ADDRESS_MAX: usize = 64;
 
 /// Bytes of pictures that are kept: some hundred posters, or the previews of some hours. They can be made again.
 pub const PICTURES_CACHE_BYTES: usize = 32 << 20;

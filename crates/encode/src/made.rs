@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
 use crate::limits::{FAILED_KEPT, NO_ORIGINAL_KEPT};
@@ -56,6 +57,8 @@ pub struct Made {
 #[derive(Debug, Default)]
 struct State {
     parts: Vec<Vec<Bytes>>,
+    /// Of each part, 64 bits of the hash of its bytes.
+    tags: Vec<u64>,
     bytes: usize,
     outcome: Option<Result<(), Failed>>,
     since: Option<Instant>,
@@ -74,8 +77,14 @@ impl Made {
         Self { ahead: Some(asked), ..Self::new() }
     }
 
+    /// Who is told when somebody asks for it, of one that was begun before.
+    pub(crate) fn told(&self) -> Option<&Arc<Notify>> {
+        self.ahead.as_ref()
+    }
+
     /// The next part. What a second attempt makes again is there already.
     pub(crate) fn push(&self, number: usize, part: Vec<Bytes>) {
+        let tag = tag(&part);
         {
             let mut state = self.state();
             if state.parts.len() != number || state.outcome.is_some() {
@@ -83,6 +92,7 @@ impl Made {
             }
             state.bytes += part.iter().map(Bytes::len).sum::<usize>();
             state.parts.push(part);
+            state.tags.push(tag);
         }
         self.changes.send_replace(());
     }
@@ -118,6 +128,17 @@ impl Made {
     pub fn whole(&self) -> Option<Vec<Bytes>> {
         let state = self.state();
         (state.outcome == Some(Ok(()))).then(|| state.parts.concat())
+    }
+
+    /// What its bytes are known by, or those of a part of it: others have another, where the same segment was made twice and not of the same
+    /// pictures. None of what is not there.
+    pub fn tag(&self, part: Option<usize>) -> Option<u64> {
+        let state = self.state();
+        match part {
+            Some(part) => state.tags.get(part).copied(),
+            None => (state.outcome == Some(Ok(())))
+                .then(|| tag(state.tags.iter().map(|tag| tag.to_be_bytes()))),
+        }
     }
 
     /// Its parts, one by one.
@@ -167,4 +188,10 @@ impl Made {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn tag(bytes: impl IntoIterator<Item: AsRef<[u8]>>) -> u64 {
+    let mut hash = Sha256::new();
+    bytes.into_iter().for_each(|bytes| hash.update(bytes));
+    hash.finalize().iter().take(8).fold(0, |tag, byte| tag << 8 | u64::from(*byte))
 }

@@ -35,6 +35,9 @@ pub struct OriginalSegment {
     pub independent: bool,
     /// All of it is there.
     pub complete: bool,
+    /// It is, and the next one follows at once, at whose head pictures may be coded that are shown in this one. Where the next one is
+    /// there already, nobody goes by it.
+    pub open: bool,
     /// How many parts of it are there. One of them that is not to be had is not its end.
     pub parts: usize,
     /// Of what is there of it.

@@ -2,6 +2,7 @@
 //! way of those who watch.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::allowance::Timed;
 use crate::job::{JobError, config_of};
 use crate::limits::{
     PICTURE_BYTES_MIN, PICTURE_LEFT_MAX, PICTURE_WAIT_MAX, PICTURES_CACHE_BYTES,
-    PICTURES_WAITING_MAX, PIXELS_MAX, SIDE_MAX,
+    PICTURES_PER_ADDRESS_MAX, PICTURES_WAITING_MAX, PIXELS_MAX, SIDE_MAX,
 };
 use crate::made::{Failed, Made};
 use crate::original::Original;
@@ -25,6 +26,7 @@ use crate::worker::WorkerError;
 
 /// The pictures of a node.
 pub(crate) struct Pictures {
+    at_once: usize,
     room: Semaphore,
     state: Mutex<State>,
 }
@@ -33,11 +35,15 @@ pub(crate) struct Pictures {
 struct State {
     /// By video and picture.
     made: BTreeMap<(String, Picture), Entry>,
+    /// Those of each address that come to the room: no more than it holds, so that nobody waits behind all of another one's.
+    rooms: BTreeMap<IpAddr, Arc<Semaphore>>,
     clock: u64,
 }
 
 struct Entry {
     made: Arc<Made>,
+    /// Who asked first.
+    address: Option<IpAddr>,
     used: u64,
 }
 
@@ -46,6 +52,7 @@ pub(crate) struct Asked {
     original: Arc<dyn Original>,
     picture: Picture,
     at: Instant,
+    address: Option<IpAddr>,
     /// Whoever waits hears of its end, also when this is dropped.
     made: Waited,
 }
@@ -60,11 +67,16 @@ impl Drop for Waited {
 
 impl Pictures {
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { room: Semaphore::new(at_once), state: Mutex::default() }
+        Self { at_once, room: Semaphore::new(at_once), state: Mutex::default() }
     }
 
     /// The picture, and whether it is to be made now.
-    fn find(&self, video: &str, picture: &Picture) -> Result<(Arc<Made>, bool), Failed> {
+    fn find(
+        &self,
+        video: &str,
+        picture: &Picture,
+        address: Option<IpAddr>,
+    ) -> Result<(Arc<Made>, bool), Failed> {
         let now = Instant::now();
         let mut state = self.state();
         let stale = |made: &Made| made.is_stale(now);
@@ -76,13 +88,22 @@ impl Pictures {
             return Ok((entry.made.clone(), false));
         }
         state.made.retain(|_, entry| !stale(&entry.made));
-        let waiting = state.made.values().filter(|e| e.made.outcome().is_none()).count();
-        if waiting >= PICTURES_WAITING_MAX {
+        let waiting = || state.made.values().filter(|e| e.made.outcome().is_none());
+        let same = waiting().filter(|e| address.is_some() && e.address == address).count();
+        if waiting().count() >= PICTURES_WAITING_MAX || same >= PICTURES_PER_ADDRESS_MAX {
             return Err(Failed::Busy);
         }
         let made = Arc::new(Made::new());
-        state.made.insert(key, Entry { made: made.clone(), used });
+        state.made.insert(key, Entry { made: made.clone(), address, used });
         Ok((made, true))
+    }
+
+    /// Where the pictures of an address wait for each other.
+    fn room_of(&self, address: Option<IpAddr>) -> Option<Arc<Semaphore>> {
+        let mut state = self.state();
+        state.rooms.retain(|_, room| Arc::strong_count(room) > 1);
+        let new = || Arc::new(Semaphore::new(self.at_once));
+        Some(state.rooms.entry(address?).or_insert_with(new).clone())
     }
 
     /// Forgets what was not asked for for longest, beyond the bound.
@@ -116,20 +137,41 @@ impl Renditions {
         original: &Arc<dyn Original>,
         picture: &Picture,
     ) -> Result<Arc<Made>, Failed> {
-        let (made, new) = self.pictures().find(original.video(), picture)?;
+        self.picture_for(original, picture, None)
+    }
+
+    /// The same, for this address, which has a share of what waits. None: many people, or the server itself.
+    pub fn picture_for(
+        &self,
+        original: &Arc<dyn Original>,
+        picture: &Picture,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Made>, Failed> {
+        let (made, new) = self.pictures().find(original.video(), picture, address)?;
         if new {
+            let Ok(place) = self.would_take_on() else {
+                // Who asks next asks anew.
+                made.finish(Err(Failed::Busy));
+                return Err(Failed::Busy);
+            };
             let (original, picture) = (original.clone(), picture.clone());
             let at = Instant::now();
-            let asked = Asked { original, picture, at, made: Waited(made.clone()) };
-            // If nobody takes it, its drop says so.
-            self.take_on(Work::Picture(asked))?;
+            let asked = Asked { original, picture, at, address, made: Waited(made.clone()) };
+            place.send(Work::Picture(asked));
         }
         Ok(made)
     }
 
     /// Draws it. A worker may die over it: then it is done once more.
     pub(crate) async fn draw(self: Arc<Self>, asked: Asked) {
-        let Asked { original, picture, at, made } = asked;
+        let Asked { original, picture, at, address, made } = asked;
+        let own = self.pictures().room_of(address);
+        let Ok(_own) = (match &own {
+            Some(own) => own.acquire().await.map(Some),
+            None => Ok(None),
+        }) else {
+            return;
+        };
         let Ok(_room) = self.pictures().room.acquire().await else { return };
         // Whoever asked has been told "busy" meanwhile: a pile of them must not keep out those who ask now.
         if at.elapsed() >= PICTURE_WAIT_MAX {
@@ -184,7 +226,7 @@ impl Renditions {
             tracing::warn!(video = original.video(), %too_large, "no picture");
             Undrawn::Failed(Failed::Encoder)
         })?;
-        let mut lease = match self.pool().lease(Want { priority: Priority::Picture, bytes }).await {
+        let mut lease = match self.pool().lease(Want { bytes, ..Priority::Picture.into() }).await {
             Ok(lease) => lease,
             Err(NoWorker::Busy) => return Err(Undrawn::Failed(Failed::Busy)),
             Err(NoWorker::Worker(WorkerError::Gone)) => {
@@ -259,6 +301,7 @@ enum Undrawn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ahead::tests::{Film, level, renditions};
     use crate::fit::Size;
     use crate::picture::What;
 
@@ -273,7 +316,8 @@ mod tests {
         let mut state = pictures.state();
         state.clock += 1;
         let used = state.clock;
-        state.made.insert(("film".to_owned(), picture(segment)), Entry { made, used });
+        let entry = Entry { made, address: None, used };
+        state.made.insert(("film".to_owned(), picture(segment)), entry);
     }
 
     #[test]
@@ -281,7 +325,7 @@ mod tests {
         let pictures = Pictures::new(1);
         let large = Bytes::from(vec![0; PICTURES_CACHE_BYTES / 32]);
         (0..40).for_each(|segment| keep(&pictures, segment, &large));
-        let (_, new) = pictures.find("film", &picture(0)).unwrap();
+        let (_, new) = pictures.find("film", &picture(0), None).unwrap();
         assert!(!new, "it is there, and asked for again");
         pictures.trim();
         let left = std::mem::take(&mut pictures.state().made).into_keys();
@@ -309,11 +353,44 @@ mod tests {
     #[test]
     fn only_so_many_pictures_are_waited_for() {
         let pictures = Pictures::new(1);
-        let find = |segment: usize| pictures.find("film", &picture(segment as u64));
+        let find = |segment: usize| pictures.find("film", &picture(segment as u64), None);
         let waited: Vec<_> = (0..PICTURES_WAITING_MAX).map(|n| find(n).unwrap().0).collect();
         assert_eq!(find(PICTURES_WAITING_MAX).err(), Some(Failed::Busy));
         assert!(find(0).is_ok_and(|(_, new)| !new), "who asks for the same waits with others");
         waited[7].finish(Ok(()));
         assert!(find(PICTURES_WAITING_MAX).is_ok_and(|(_, new)| new));
+    }
+
+    /// One that asks for everything at once has its share, and others wait behind as many as are drawn at one time.
+    #[tokio::test]
+    async fn an_address_has_a_share_of_the_pictures() {
+        let pictures = Pictures::new(2);
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|a| a.parse::<IpAddr>().ok());
+        let find =
+            |n: usize, of| pictures.find("film", &picture(n as u64), of).map(|found| found.1);
+        assert!((0..PICTURES_PER_ADDRESS_MAX).all(|n| find(n, one) == Ok(true)));
+        assert_eq!(find(PICTURES_PER_ADDRESS_MAX, one), Err(Failed::Busy));
+        assert_eq!(find(0, one), Ok(false), "who asks for the same waits with others");
+        assert_eq!(find(PICTURES_PER_ADDRESS_MAX, other), Ok(true));
+        assert_eq!(find(PICTURES_PER_ADDRESS_MAX + 1, None), Ok(true));
+        let room = pictures.room_of(one).unwrap();
+        let _drawn = [room.try_acquire().unwrap(), room.try_acquire().unwrap()];
+        assert!(pictures.room_of(one).unwrap().try_acquire().is_err(), "its third one waits");
+        assert!(pictures.room_of(other).unwrap().try_acquire().is_ok());
+        assert!(pictures.room_of(None).is_none());
+        assert_eq!(pictures.state().rooms.len(), 1, "who has gone is forgotten");
+    }
+
+    /// So much is going on for a moment that nobody takes it up: it is asked for again, and not refused for long.
+    #[tokio::test]
+    async fn a_picture_that_nobody_takes_up_may_be_asked_for_again_at_once() {
+        let renditions = renditions(Duration::from_secs(10), None);
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        let mut segments = 1..;
+        assert!(segments.any(|number| renditions.segment(&original, number, &level()).is_err()));
+        for _ in 0..2 {
+            let asked = renditions.picture(&original, &picture(1));
+            assert_eq!(asked.map(|made| made.outcome()).err(), Some(Failed::Busy));
+        }
     }
 }

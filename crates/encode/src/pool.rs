@@ -1,6 +1,7 @@
 //! Workers for everybody: how many there may be, who gets the next one, and when an idle one goes.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::limits::{PICTURES_AT_ONCE, WAITING_MAX};
+use crate::limits::{PICTURES_AT_ONCE, WAITING_MAX, WAITING_PER_ADDRESS_MAX};
 use crate::presence::Presence;
 use crate::program::Program;
 use crate::renditions::Settings;
@@ -35,17 +36,22 @@ pub(crate) struct Want {
     pub(crate) priority: Priority,
     /// Bytes of memory that its process will take.
     pub(crate) bytes: u64,
+    /// Who asked for it, of those who share with others.
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl From<Priority> for Want {
     fn from(priority: Priority) -> Self {
-        Self { priority, bytes: 0 }
+        Self { priority, bytes: 0, address: None }
     }
 }
 
 /// Who waits for a place, and for how much memory.
 struct Waiting {
     bytes: u64,
+    address: Option<IpAddr>,
+    /// How many of the same address waited when it came. Whose first one this is comes before the second one of others.
+    turn: usize,
     tell: oneshot::Sender<Place>,
 }
 
@@ -120,6 +126,10 @@ struct State {
     free: usize,
     /// How many more that are not live: those keep a core busy each, and live ones mostly wait for their encoder.
     free_past: usize,
+    /// How many of those there are in all.
+    past: usize,
+    /// How many live ones run.
+    live: usize,
     /// What pictures may take.
     pictures: Pictures,
     /// Bytes of memory that jobs may take besides, and what those take that run.
@@ -145,27 +155,16 @@ impl Pool {
         Ok(self.lease_at(place).await?)
     }
 
-    /// The same. It waits in another queue from when somebody waits for what nobody has asked for yet.
-    pub(crate) async fn lease_before(
-        self: &Arc<Self>,
-        somebody_waits: impl Future<Output = ()>,
-        order: (Priority, Priority),
-    ) -> Result<Lease, NoWorker> {
-        let place = self.place_before(somebody_waits, order, 0).await?;
-        Ok(self.lease_at(place).await?)
-    }
-
     /// The right to a worker, in the order of priorities. It waits in another queue from when somebody waits for what nobody
     /// has asked for yet.
     pub(crate) async fn place_before(
         self: &Arc<Self>,
         somebody_waits: impl Future<Output = ()>,
-        (priority, then): (Priority, Priority),
-        bytes: u64,
+        (want, then): (Want, Priority),
     ) -> Result<Place, Busy> {
         tokio::select! {
-            place = self.place(Want { priority, bytes }) => place,
-            () = somebody_waits => self.place(Want { priority: then, bytes }).await,
+            place = self.place(want) => place,
+            () = somebody_waits => self.place(Want { priority: then, ..want }).await,
         }
     }
 
@@ -190,7 +189,7 @@ impl Pool {
 
     /// The right to a worker, in the order of priorities.
     pub(crate) async fn place(self: &Arc<Self>, want: impl Into<Want>) -> Result<Place, Busy> {
-        let want @ Want { priority, bytes } = want.into();
+        let want @ Want { priority, bytes, address } = want.into();
         let waiting = {
             let mut state = self.state();
             if state.may_begin(want) {
@@ -199,13 +198,16 @@ impl Pool {
             }
             let waiting = &mut state.waiting[priority as usize];
             waiting.retain(|one| !one.tell.is_closed());
-            // Of each kind so many: those who seek do not keep out those who watch live.
-            if waiting.len() >= WAITING_MAX {
+            let same = waiting.iter().filter(|one| address.is_some() && one.address == address);
+            let turn = same.count();
+            // Of each kind so many: those who seek do not keep out those who watch live. And of each address.
+            if waiting.len() >= WAITING_MAX || turn >= WAITING_PER_ADDRESS_MAX {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 return Err(Busy);
             }
             let (tell, told) = oneshot::channel();
-            waiting.push_back(Waiting { bytes, tell });
+            let at = waiting.partition_point(|one| one.turn <= turn);
+            waiting.insert(at, Waiting { bytes, address, turn, tell });
             told
         };
         match timeout(self.patience, waiting).await {
@@ -264,7 +266,7 @@ impl Pool {
     /// Whether so many jobs that nobody waits for would be in nobody's way.
     pub(crate) fn is_idle(&self, jobs: usize) -> bool {
         let state = self.state();
-        let free = state.free.min(state.free_past);
+        let free = state.free.min(state.left_to_past());
         free >= jobs && state.waiting.iter().all(VecDeque::is_empty)
     }
 
@@ -301,7 +303,14 @@ impl State {
             own => Pictures::Own(own),
         };
         let (idle, waiting) = (Vec::new(), Default::default());
-        Self { free, free_past, pictures, room, taken: 0, idle, waiting }
+        let (past, live, taken) = (free_past, 0, 0);
+        Self { free, free_past, past, live, pictures, room, taken, idle, waiting }
+    }
+
+    /// How many more may run of what is not live. While something is, a core is left to it, if there are several: all processes are equally nice.
+    fn left_to_past(&self) -> usize {
+        let kept = usize::from(self.live > 0 && self.past > 1);
+        self.free_past.saturating_sub(kept)
     }
 
     fn has_place(&self, priority: Priority) -> bool {
@@ -309,7 +318,7 @@ impl State {
             (Priority::Live | Priority::LiveAhead, _) => true,
             (Priority::Picture, Pictures::Own(free)) => free > 0,
             (Priority::Picture, Pictures::Shared(kept)) => self.free_past > kept,
-            (Priority::Seeking | Priority::Prefetch, _) => self.free_past > 0,
+            (Priority::Seeking | Priority::Prefetch, _) => self.left_to_past() > 0,
         };
         self.free > 0 && free
     }
@@ -320,7 +329,7 @@ impl State {
     }
 
     /// Whether it need not wait. Who comes first and waits for memory is not overtaken by what takes less: it would wait for good.
-    fn may_begin(&mut self, Want { priority, bytes }: Want) -> bool {
+    fn may_begin(&mut self, Want { priority, bytes, .. }: Want) -> bool {
         if !self.has_place(priority) || !self.has_room(bytes) {
             return false;
         }
@@ -337,21 +346,21 @@ impl State {
         waiting.front().map(|one| one.bytes)
     }
 
-    fn take(&mut self, Want { priority, bytes }: Want) {
+    fn take(&mut self, Want { priority, bytes, .. }: Want) {
         self.taken += bytes;
         self.free -= 1;
         match (priority, &mut self.pictures) {
-            (Priority::Live | Priority::LiveAhead, _) => {}
+            (Priority::Live | Priority::LiveAhead, _) => self.live += 1,
             (Priority::Picture, Pictures::Own(free)) => *free -= 1,
             _ => self.free_past -= 1,
         }
     }
 
-    fn give_back(&mut self, Want { priority, bytes }: Want) {
+    fn give_back(&mut self, Want { priority, bytes, .. }: Want) {
         self.taken -= bytes;
         self.free += 1;
         match (priority, &mut self.pictures) {
-            (Priority::Live | Priority::LiveAhead, _) => {}
+            (Priority::Live | Priority::LiveAhead, _) => self.live -= 1,
             (Priority::Picture, Pictures::Own(free)) => *free += 1,
             _ => self.free_past += 1,
         }
@@ -372,8 +381,8 @@ impl State {
             if !self.has_room(bytes) {
                 return None;
             }
-            let (want, next) =
-                (Want { priority, bytes }, self.waiting[priority as usize].pop_front());
+            let next = self.waiting[priority as usize].pop_front();
+            let want = Want { bytes, ..priority.into() };
             self.take(want);
             return next.map(|next| (want, next.tell));
         }
@@ -499,6 +508,29 @@ mod tests {
         assert!(ahead.await.unwrap().has_waited());
     }
 
+    /// However many seek: live parts have to come in time.
+    #[test]
+    fn while_something_is_live_a_core_is_left_to_it() {
+        for (workers, cores, alone, beside) in
+            [(1, 1, 1, 0), (2, 2, 1, 1), (4, 1, 1, 1), (8, 2, 2, 1), (16, 4, 4, 3)]
+        {
+            let seeks = |live: usize| {
+                let mut state = State::new(workers, cores, u64::MAX);
+                (0..live).for_each(|_| state.take(Priority::Live.into()));
+                let mut seeks = 0;
+                while state.has_place(Priority::Seeking) {
+                    state.take(Priority::Seeking.into());
+                    seeks += 1;
+                }
+                (0..live).for_each(|_| state.give_back(Priority::Live.into()));
+                (seeks, state.has_place(Priority::Seeking))
+            };
+            let words = format!("{workers} workers, {cores} cores");
+            assert_eq!(seeks(0), (alone, false), "{words}");
+            assert_eq!(seeks(1), (beside, beside < alone), "{words}");
+        }
+    }
+
     /// However many ask for pictures, who seeks has a place at once, and who watches live another one.
     #[test]
     fn pictures_leave_a_place_to_those_who_seek() {
@@ -535,7 +567,7 @@ mod tests {
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
         let settings = Settings { workers: 8, memory: 1_000, ..Settings::of_tests() };
         let pool = Pool::new(Program { path, words }, &settings, false);
-        let want = |priority, bytes| Want { priority, bytes };
+        let want = |priority: Priority, bytes| Want { bytes, ..priority.into() };
         let mut wake = Context::from_waker(Waker::noop());
         let first = pool.place(want(Priority::Live, 400)).await.unwrap();
         let second = pool.place(want(Priority::Live, 500)).await.unwrap();
@@ -570,6 +602,34 @@ mod tests {
         assert!(!pool.place(want(Priority::Live, 100)).await.unwrap().has_waited());
         drop(held);
         assert_eq!(pool.state().taken, 0);
+    }
+
+    /// However much one address asks for, others have room, and wait behind one of its own.
+    #[tokio::test]
+    async fn addresses_take_turns() {
+        let pool = pool(1);
+        let held = pool.place(Priority::Live).await.unwrap();
+        let seek = |from: &str| {
+            let address = Some(from.parse().unwrap());
+            Box::pin(pool.place(Want { address, ..Priority::Seeking.into() }))
+        };
+        let mut wake = Context::from_waker(Waker::noop());
+        let mut one: VecDeque<_> =
+            (0..WAITING_PER_ADDRESS_MAX).map(|_| seek("192.0.2.1")).collect();
+        assert!(one.iter_mut().all(|seek| seek.as_mut().poll(&mut wake).is_pending()));
+        let more = seek("192.0.2.1").as_mut().poll(&mut wake);
+        assert!(matches!(more, std::task::Poll::Ready(Err(Busy))), "it has its share");
+        let mut other = seek("192.0.2.2");
+        assert!(other.as_mut().poll(&mut wake).is_pending());
+        let mut many = Box::pin(pool.place(Priority::Seeking));
+        assert!(many.as_mut().poll(&mut wake).is_pending());
+        drop(held);
+        let first = one.pop_front().unwrap().await.unwrap();
+        assert!(other.as_mut().poll(&mut wake).is_pending(), "its first one came first");
+        drop(first);
+        drop(other.await.unwrap());
+        drop(many.await.unwrap());
+        assert!(one.pop_front().unwrap().await.unwrap().has_waited());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! just not there yet, and its parts are encoded as they come.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,10 +19,11 @@ use tokio::time::Instant as Timestamp;
 
 use crate::allowance::Allowance;
 use crate::cache::Cache;
+use crate::demand::Demand;
 use crate::hardware::Hardware;
 use crate::inits::{Inits, Unknown};
 use crate::ladder::{Level, codec_of};
-use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX, LIVE_BEHIND};
+use crate::limits::{FILLING, JOBS_MAX, LIVE_BEHIND};
 use crate::made::{Failed, Made};
 use crate::memory::{TooLarge, fits};
 use crate::original::{Original, Unreadable};
@@ -108,63 +110,6 @@ pub(crate) struct Entry {
     pub(crate) used: u64,
 }
 
-struct Demand {
-    level: Level,
-    /// Segments that were asked for, and when.
-    asked: BTreeMap<u64, Timestamp>,
-    /// Those of them that were at the live edge, and those that were made because they follow on such a one: when that was asked for.
-    live: BTreeMap<u64, Timestamp>,
-}
-
-/// Whether this was not long ago.
-fn is_fresh(at: Option<&Timestamp>, now: Timestamp, linger: Duration) -> bool {
-    at.is_some_and(|at| now.saturating_duration_since(*at) < linger)
-}
-
-impl Demand {
-    fn new(level: &Level) -> Self {
-        Self { level: level.clone(), asked: BTreeMap::new(), live: BTreeMap::new() }
-    }
-
-    fn ask(&mut self, number: u64, live: bool) {
-        let now = Timestamp::now();
-        keep(&mut self.asked, number, now);
-        if live {
-            keep(&mut self.live, number, now);
-        }
-    }
-
-    /// Whether this segment was asked for not long ago.
-    fn is_asked(&self, number: u64, now: Timestamp, linger: Duration) -> bool {
-        is_fresh(self.asked.get(&number), now, linger)
-    }
-
-    /// The same; or a live one that it follows on, whether it is live itself or whole by now, as on a machine that lags.
-    fn is_followed(&self, number: u64, now: Timestamp, linger: Duration) -> bool {
-        self.is_asked(number, now, linger) || is_fresh(self.live.get(&number), now, linger)
-    }
-
-    /// A segment is made ahead: for who left the live edge a while ago if the one before was, or if this one is live itself.
-    fn goes_on(&mut self, number: u64, live: bool) {
-        let Some(before) = number.checked_sub(1) else { return };
-        let asked = self.asked.get(&before).filter(|_| live);
-        let at = self.live.get(&before).max(asked).max(self.live.get(&number)).copied();
-        if let Some(at) = at {
-            keep(&mut self.live, number, at);
-        }
-    }
-
-    fn forget(&mut self, now: Timestamp, linger: Duration) {
-        for times in [&mut self.asked, &mut self.live] {
-            times.retain(|_, at| is_fresh(Some(at), now, linger));
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.asked.is_empty() && self.live.is_empty()
-    }
-}
-
 /// Whether the segment that is under way, or comes next where none is, is this one or one of the next two: players of whole
 /// segments watch live from there.
 fn is_near_live(original: &Arc<dyn Original>, number: u64) -> bool {
@@ -185,13 +130,6 @@ pub(crate) fn priority_at(original: &Arc<dyn Original>, number: u64, past: Prior
     if live { Priority::Live } else { past }
 }
 
-fn keep(times: &mut BTreeMap<u64, Timestamp>, number: u64, at: Timestamp) {
-    times.insert(number, at);
-    if times.len() > DEMAND_MAX {
-        times.pop_first();
-    }
-}
-
 /// What is to be done.
 pub(crate) enum Work {
     Segment(Begun),
@@ -206,6 +144,8 @@ pub(crate) struct Begun {
     pub(crate) priority: Priority,
     /// Told when somebody asks for what is made ahead.
     pub(crate) asked: Arc<Notify>,
+    /// Who asked first.
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl State {
@@ -349,7 +289,12 @@ impl Renditions {
 
     /// Somebody does it, unless there is too much to do.
     pub(crate) fn take_on(&self, work: Work) -> Result<(), Failed> {
-        self.jobs.try_send(work).map_err(|_| Failed::Busy)
+        self.would_take_on().map(|place| place.send(work))
+    }
+
+    /// The same of what is told now.
+    pub(crate) fn would_take_on(&self) -> Result<mpsc::Permit<'_, Work>, Failed> {
+        self.jobs.try_reserve().map_err(|_| Failed::Busy)
     }
 
     /// What was done so far.
@@ -404,6 +349,17 @@ impl Renditions {
         number: u64,
         level: &Level,
     ) -> Result<Arc<Made>, Failed> {
+        self.segment_for(original, number, level, None)
+    }
+
+    /// The same, for this address, which has a share of what waits. None: many people, or the server itself.
+    pub fn segment_for(
+        &self,
+        original: &Arc<dyn Original>,
+        number: u64,
+        level: &Level,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Made>, Failed> {
         let now = Instant::now();
         let (video, track) = (original.video().to_owned(), original.track().to_owned());
         let live = original.segment(number).is_none_or(|s| !s.complete);
@@ -444,7 +400,7 @@ impl Renditions {
         }
         let levels = vec![(level.clone(), made.clone())];
         let asked = Arc::default();
-        let begun = Begun { segment, original: original.clone(), priority, asked };
+        let begun = Begun { segment, original: original.clone(), priority, asked, address };
         self.begin(&mut state, begun, levels)?;
         Ok(made)
     }
@@ -571,13 +527,16 @@ impl Renditions {
     fn close(&self, segment: &Segment, wanted: &[Level]) -> Wanted {
         let mut state = self.state();
         let mut levels = state.open.remove(segment).unwrap_or_default();
+        // A job that was begun ahead hears of who asks for these, too.
+        let asked = levels.iter().find_map(|(_, made)| made.told().cloned()).unwrap_or_default();
         for level in wanted {
             let key = (segment.clone(), level.clone());
             if !state.made.contains_key(&key) {
-                let made = Arc::new(Made::new());
+                let made = Arc::new(Made::ahead(asked.clone()));
                 let used = state.clock;
                 state.made.insert(key, Entry { made: made.clone(), used });
                 levels.push((level.clone(), made));
+                self.counters().prefetched.fetch_add(1, Ordering::Relaxed);
             }
         }
         levels.sort_by_key(|(level, _)| std::cmp::Reverse(level.size().map(|(w, h)| (h, w))));

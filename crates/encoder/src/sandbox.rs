@@ -21,10 +21,8 @@ pub(crate) fn enter(hardware: bool) -> io::Result<()> {
     }
     limit(libc::RLIMIT_CORE, 0)?;
     limit(libc::RLIMIT_FSIZE, 0)?;
-    if !hardware {
-        // A device maps more than it uses.
-        limit(libc::RLIMIT_AS, PROCESS_BYTES_MAX)?;
-    }
+    // A device maps more than it uses. What can be written there, and is shared with nobody, is counted in any case.
+    limit(if hardware { libc::RLIMIT_DATA } else { libc::RLIMIT_AS }, PROCESS_BYTES_MAX)?;
     limit(libc::RLIMIT_NOFILE, PROCESS_FILES_MAX)?;
     filter(hardware)
 }

@@ -83,7 +83,7 @@ pub(crate) const PAST_BYTES: usize = 64 << 20;
 pub(crate) const PAST_ANSWERS: usize = 64;
 
 /// How long who opens a recording over MoQ waits for the encoder to say what its levels begin with: ten times what that
-/// takes on a busy machine. Without an answer there is the original.
+/// takes on a busy machine. Without an answer there is the original, and who comes next asks again.
 pub(crate) const PAST_LEVELS_WAIT: Duration = Duration::from_secs(2);
 
 /// How often a segment of a recording's level is asked for over MoQ before it is a gap: all encoders may be busy for a moment.

@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::catalog::Catalog;
 use media::properties::{PairsWriter, TIMESCALE};
-use package::{CATALOG, INIT};
+use package::{CATALOG, INIT, Rendition};
 use record::{Extent, File, History, PastGroup, Recording, is_recorded};
 use spine::{
     Absence, Close, FetchProducer, FetchRequest, Header, Location, NodeId, Order, Origin, Path,
@@ -45,8 +45,72 @@ pub(crate) struct Past {
 
 struct Kept {
     broadcast: broadcast::Producer,
-    _tracks: Vec<track::Producer>,
+    tracks: Vec<track::Producer>,
+    /// Its catalog, while there are levels that are not in it.
+    unlisted: Option<track::Producer>,
     used: Instant,
+}
+
+/// What a catalog shall say.
+struct Listed {
+    catalog: Option<Catalog>,
+    levels: Vec<PastLevel>,
+    /// No level is missing.
+    whole: bool,
+}
+
+impl Kept {
+    /// A track without media, which has these segments.
+    fn add(
+        &mut self,
+        name: &str,
+        rendition: &Rendition,
+        timescale: Option<u32>,
+    ) -> anyhow::Result<()> {
+        let (Some(first), Some(last)) = (rendition.segments.front(), rendition.segments.back())
+        else {
+            return Ok(());
+        };
+        let its_own = || rendition.segments.iter().map(|s| s.info.timescale).find(|t| *t > 0);
+        let timescale = timescale.or_else(its_own);
+        let properties =
+            PairsWriter::default().number(TIMESCALE, timescale.unwrap_or(1).into()).finish();
+        let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
+        let track = self.broadcast.track(TrackName::new(name.to_owned())?, info)?;
+        let object = (last.parts.len() as u64).saturating_sub(1);
+        track.saw(Location { group: last.number, object });
+        // The video begins with it: nothing was ever before.
+        if let Some(before) = first.number.checked_sub(1) {
+            track.gap(0..=before);
+        }
+        track.end(Close::Ended);
+        self.tracks.push(track);
+        Ok(())
+    }
+
+    /// Lists the levels that are missing. The first catalog is as good as it can be; the last one has them all.
+    fn list(&mut self, recording: &Recording, listed: &Listed) -> anyhow::Result<()> {
+        let Some(track) = self.unlisted.clone() else { return Ok(()) };
+        for level in &listed.levels {
+            let is_it = |track: &track::Producer| track.name().as_str() == Some(&level.name);
+            let rendition = recording.index.rendition(&level.original);
+            // Levels have the segments of their originals.
+            if let Some(rendition) = rendition.filter(|_| !self.tracks.iter().any(is_it)) {
+                self.add(&level.name, rendition, level.timescale)?;
+            }
+        }
+        let written = track.consume().largest();
+        if let Some(catalog) = listed.catalog.as_ref().filter(|_| listed.whole || written.is_none())
+        {
+            let next = written.map_or(0, |last| last.group + 1);
+            object(&track, next, catalog.to_json(), Instant::now())?;
+        }
+        if listed.whole {
+            track.end(Close::Ended);
+            self.tracks.extend(self.unlisted.take());
+        }
+        Ok(())
+    }
 }
 
 impl Past {
@@ -85,18 +149,21 @@ impl Past {
                 return None;
             }
         };
-        if let Some(kept) = self.kept().get_mut(uid) {
+        if let Some(kept) = self.kept().get_mut(uid).filter(|kept| kept.unlisted.is_none()) {
             kept.used = Instant::now();
             return Some(kept.broadcast.consume());
         }
-        let (catalog, levels) = self.listed(&recording).await;
+        let listed = self.listed(&recording).await;
         // Somebody may have asked for it meanwhile.
         let _making = self.making.lock().await;
-        if let Some(kept) = self.kept().get_mut(uid) {
-            kept.used = Instant::now();
-            return Some(kept.broadcast.consume());
-        }
-        let made = self.make(&path, &recording, catalog, &levels).await;
+        let there = self.kept().remove(uid);
+        let made = match there {
+            Some(mut kept) => {
+                kept.used = Instant::now();
+                kept.list(&recording, &listed).map(|()| kept)
+            }
+            None => self.make(&path, &recording, &listed).await,
+        };
         let kept = made
             .inspect_err(|error| tracing::warn!(%video, %error, "can't offer a recording"))
             .ok()?;
@@ -120,18 +187,17 @@ impl Past {
         }
     }
 
-    /// Its catalog, and the levels in it. An encoder that does not say soon what pictures begin with has none.
-    async fn listed(&self, recording: &Arc<Recording>) -> (Option<Catalog>, Vec<PastLevel>) {
+    /// Its catalog, and the levels in it. What an encoder does not say soon is missing, for now.
+    async fn listed(&self, recording: &Arc<Recording>) -> Listed {
         let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
-        let Some(mut catalog) = catalog.map(|catalog| over(catalog, recording)) else {
-            return (None, Vec::new());
-        };
-        let mut listed = Vec::new();
-        if let Some(levels) = PastLevels::of(&self.library, recording) {
-            let list = levels.list(&mut catalog, &mut listed);
-            let _ = tokio::time::timeout(PAST_LEVELS_WAIT, list).await;
+        let catalog = catalog.map(|catalog| over(catalog, recording));
+        let mut listed = Listed { catalog, levels: Vec::new(), whole: true };
+        let levels = PastLevels::of(&self.library, recording);
+        if let (Some(catalog), Some(levels)) = (&mut listed.catalog, levels) {
+            let list = levels.list(catalog, &mut listed.levels);
+            listed.whole = tokio::time::timeout(PAST_LEVELS_WAIT, list).await.unwrap_or(false);
         }
-        (Some(catalog), listed)
+        listed
     }
 
     /// Tracks without media: what is asked of them is read then.
@@ -139,44 +205,21 @@ impl Past {
         &self,
         path: &Path,
         recording: &Recording,
-        catalog: Option<Catalog>,
-        levels: &[PastLevel],
+        listed: &Listed,
     ) -> anyhow::Result<Kept> {
         let route = Route::local(NodeId(0), 0);
         let broadcast = self.origin.publish(path, route, Takeover::Replace)?;
         let now = Instant::now();
-        let mut tracks = Vec::new();
+        let mut kept = Kept { broadcast, tracks: Vec::new(), unlisted: None, used: now };
         let mut inits = Vec::new();
-        let index = &recording.index;
-        let own = index.renditions().map(|(name, rendition)| (name, rendition, None));
-        // Levels have the segments of their originals.
-        let levels = levels.iter().filter_map(|level| {
-            Some((level.name.as_str(), index.rendition(&level.original)?, level.timescale))
-        });
-        for (name, rendition, timescale) in own.chain(levels) {
-            let (Some(first), Some(last)) = (rendition.segments.front(), rendition.segments.back())
-            else {
-                continue;
-            };
-            let its_own = || rendition.segments.iter().map(|s| s.info.timescale).find(|t| *t > 0);
-            let timescale = timescale.or_else(its_own);
-            let properties =
-                PairsWriter::default().number(TIMESCALE, timescale.unwrap_or(1).into()).finish();
-            let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
-            let track = broadcast.track(TrackName::new(name.to_owned())?, info)?;
-            let object = (last.parts.len() as u64).saturating_sub(1);
-            track.saw(Location { group: last.number, object });
-            // The video begins with it: nothing was ever before.
-            if let Some(before) = first.number.checked_sub(1) {
-                track.gap(0..=before);
-            }
-            track.end(Close::Ended);
-            tracks.push(track);
+        for (name, rendition) in recording.index.renditions() {
+            kept.add(name, rendition, None)?;
             inits.extend(rendition.segments.iter().filter(|s| !s.info.gap).map(|s| s.info.init));
         }
         inits.sort_unstable();
         inits.dedup();
-        let init = broadcast.track(INIT, TrackInfo { pinned: true, ..TrackInfo::default() })?;
+        let pinned = || TrackInfo { pinned: true, ..TrackInfo::default() };
+        let init = kept.broadcast.track(INIT, pinned())?;
         for id in inits {
             let file = File::Init(id);
             if let Some(bytes) = self.history().file(&recording.video.uid, "", file).await? {
@@ -184,14 +227,10 @@ impl Past {
             }
         }
         init.end(Close::Ended);
-        let listing =
-            broadcast.track(CATALOG, TrackInfo { pinned: true, ..TrackInfo::default() })?;
-        if let Some(catalog) = catalog {
-            object(&listing, 0, catalog.to_json(), now)?;
-        }
-        listing.end(Close::Ended);
-        tracks.extend([init, listing]);
-        Ok(Kept { broadcast, _tracks: tracks, used: now })
+        kept.tracks.push(init);
+        kept.unlisted = Some(kept.broadcast.track(CATALOG, pinned())?);
+        kept.list(recording, listed)?;
+        Ok(kept)
     }
 
     /// Answers what is asked of recordings, and of what `live` has no more, for ever.

@@ -45,6 +45,8 @@ pub struct Segment {
     pub complete: bool,
     /// Nor is it known what comes behind it, if anything does: its last part [closes](properties::Part::closes).
     pub closes: bool,
+    /// It is, and the next one follows at once, at whose head pictures may be coded that are shown before it. Recordings do not say so.
+    pub open: bool,
     /// Where it stands in the run of segments that it belongs to.
     pub period: Period,
     /// Where it begins as players count, in nanoseconds: how long all segments before it last together, from the first one
@@ -251,6 +253,7 @@ impl Index {
         newest.parts.push(Part { duration, independent, bytes, key_bytes });
         newest.complete = part.last || newest.parts.len() >= SEGMENT_PARTS;
         newest.closes = part.closes;
+        newest.open = part.last && part.open;
         Ok(())
     }
 
@@ -458,7 +461,8 @@ impl Rendition {
             self.segments.pop_front();
         }
         let period = Period { number, start: info.start, wall_clock_ms: info.wall_clock_ms };
-        let mut segment = Segment { number, info, parts, complete, closes: false, period, at_ns };
+        let (closes, open) = (false, false);
+        let mut segment = Segment { number, info, parts, complete, closes, open, period, at_ns };
         segment.period = segment.period_after(self.segments.back());
         self.segments.push_back(segment);
     }

@@ -504,6 +504,9 @@ impl Packager {
             if !hole {
                 frame.duration = duration;
             }
+            if ends == Ends::Segment {
+                t.rendition.is_followed(next);
+            }
         }
         frame.duration = frame.duration.max(1);
         let part = self.rules.part;

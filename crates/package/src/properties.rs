@@ -24,6 +24,8 @@ pub struct Part {
     /// With [`last`](Self::last): nor does anything that is known yet. What comes behind it is of another publisher or has
     /// another configuration, if anything comes.
     pub closes: bool,
+    /// It is the last one, and another segment follows at once, at whose head pictures may be coded that are shown before it.
+    pub open: bool,
     /// The rendition's part target in milliseconds; never changes.
     pub target_ms: u32,
     /// The broadcast's target duration in seconds; none until it is fixed, then never changes.
@@ -57,7 +59,8 @@ pub struct Segment {
 /// The properties of one object.
 pub fn encode(part: &Part, segment: Option<&Segment>) -> Bytes {
     let mut value = BytesMut::with_capacity(48);
-    put_varint(&mut value, flags(&[part.independent, part.last, part.closes]));
+    let said = [part.independent, part.last, part.closes, part.open];
+    put_varint(&mut value, flags(&said));
     put_varint(&mut value, u64::from(part.duration));
     put_varint(&mut value, u64::from(part.target_ms));
     put_varint(&mut value, u64::from(part.target_duration.unwrap_or(0)));
@@ -100,6 +103,7 @@ fn decode_part(value: &mut &[u8]) -> Result<Part, Malformed> {
         independent: flags & 1 != 0,
         last: flags & 2 != 0,
         closes: flags & 6 == 6,
+        open: flags & 8 != 0,
         duration: small(varint(value)?)?,
         target_ms: small(varint(value)?)?,
         target_duration: Some(small(varint(value)?)?).filter(|t| *t != 0),
@@ -134,6 +138,7 @@ mod tests {
         independent: true,
         last: false,
         closes: false,
+        open: false,
         target_ms: 334,
         target_duration: Some(2),
         key_bytes: Some(70_000),
@@ -159,6 +164,7 @@ mod tests {
                 Part { last: true, closes: true, ..A_PART },
                 Part {
                     last: true,
+                    open: true,
                     independent: false,
                     target_duration: None,
                     key_bytes: None,

@@ -116,6 +116,18 @@ pub(crate) struct Rendition {
     frames: Vec<Frame>,
     /// What the frames of earlier parts last beyond what those parts are said to: the next one is said to begin so much sooner.
     carried: u32,
+    /// When the last picture of the segment so far is shown.
+    reached: i64,
+    /// What the next segment begins with, if it follows at once.
+    next: Option<Next>,
+}
+
+/// The first frame of a segment.
+#[derive(Debug, Clone, Copy)]
+struct Next {
+    decode: i64,
+    present: i64,
+    sync: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +163,8 @@ impl Rendition {
             sequence: 0,
             frames: Vec::new(),
             carried: 0,
+            reached: i64::MIN,
+            next: None,
         }
     }
 
@@ -206,6 +220,25 @@ impl Rendition {
         self.segment = Some(start);
         self.next_part = 0;
         self.carried = 0;
+        (self.reached, self.next) = (i64::MIN, None);
+    }
+
+    /// The segment ends with the frame that comes, and another one follows at once with this one.
+    pub(crate) fn is_followed(&mut self, next: &Frame) {
+        let Frame { decode, present, sync, .. } = *next;
+        self.next = Some(Next { decode, present, sync });
+    }
+
+    /// Whether pictures may be coded behind the next segment's first one that are shown before it: of an open group, or as the border goes
+    /// through a group. `frames`: the segment's last ones.
+    fn is_open(&self, next: Next, frames: &[Frame]) -> bool {
+        if !next.sync {
+            // None is shown before it is decoded.
+            return self.reached > next.decode;
+        }
+        // Where nothing is missing it is shown a frame after the one before; times may be rounded to milliseconds.
+        let frame = frames.iter().map(|frame| i64::from(frame.duration)).min().unwrap_or(0);
+        next.present > next.decode && next.present - self.reached > frame + frame / 4
     }
 
     /// Whether there is anything of the part that is being made.
@@ -237,6 +270,7 @@ impl Rendition {
         if enough && more > u64::from(size.duration) {
             self.flush(Ends::Part, target_duration, out);
         }
+        self.reached = self.reached.max(frame.present);
         self.frames.push(frame);
         let full = size.is_full(self.frames.len(), self.lasts_with(0));
         if let Some(ends) = ends.filter(|ends| full || *ends != Ends::Part) {
@@ -305,6 +339,7 @@ impl Rendition {
             closes: ends == Ends::Run,
             target_ms: size.target_ms,
             target_duration,
+            open: last && self.picture && self.next.is_some_and(|next| self.is_open(next, &frames)),
             key_bytes: (self.picture && first.sync)
                 .then(|| u32::try_from(head.len() + first.size()).ok())
                 .flatten(),

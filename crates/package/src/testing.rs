@@ -55,6 +55,7 @@ pub(crate) fn sound(target_ms: u32, segments: &[&[u32]]) -> Index {
                 closes: false,
                 target_ms,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let (timescale, wall_clock_ms) = (48_000, 1_000_000 + start / 48);
@@ -79,6 +80,7 @@ pub(crate) fn lasting(index: &mut Index, rendition: &str, segments_ms: &[u32]) {
             closes: false,
             target_ms: 2_500,
             target_duration: Some(2),
+            open: false,
             key_bytes: None,
         };
         let (start, wall_clock_ms) = (at_ms * 90, at_ms);
@@ -108,6 +110,7 @@ pub(crate) fn add(index: &mut Index, rendition: &str, first: u64, parts: &[u64])
                 closes: false,
                 target_ms: duration.div_ceil(90),
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = Segment { init: init_of(rendition), ..segment(number) };

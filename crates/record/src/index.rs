@@ -30,6 +30,7 @@ fn add_track(
             closes: part.last && track.closes,
             target_ms: track.part_target_ms,
             target_duration: part.target_known.then_some(track.target_duration),
+            open: false,
             key_bytes: part.key_bytes,
         };
         index.add(&track.name, at, &said, segment, part.bytes)?;

@@ -97,6 +97,7 @@ impl History {
                 closes: part.last && share.closes,
                 target_ms: share.part_target_ms,
                 target_duration: part.target_known.then_some(share.target_duration),
+                open: false,
                 key_bytes: part.key_bytes,
             };
             objects.push(PastObject {

@@ -170,6 +170,7 @@ impl Live {
             closes: last && number == 2,
             target_ms: 667,
             target_duration: (number > 1).then_some(2),
+            open: false,
             key_bytes: (object == 0).then_some(3),
         };
         let segment = Segment {

@@ -111,6 +111,7 @@ impl Original for Film {
             epoch: 1,
             independent: true,
             complete: true,
+            open: false,
             parts: parts.len(),
             bytes: parts.iter().flat_map(|p| &p.pieces).map(|p| p.len() as u64).sum(),
             duration_ns: parts.iter().map(|p| u64::from(p.duration)).sum::<u64>() * 1_000_000_000

@@ -86,7 +86,7 @@ async fn draw(
     cache: &'static str,
     headers: &HeaderMap,
 ) -> Response {
-    let made = match renditions.picture(&subject.original, picture) {
+    let made = match renditions.picture_for(&subject.original, picture, waiter.address()) {
         Ok(made) => made,
         Err(_) => return too_busy(),
     };

@@ -119,6 +119,7 @@ mod tests {
                 closes: false,
                 target_ms: 2_000,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let info = properties::Segment {

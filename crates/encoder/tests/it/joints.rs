@@ -170,6 +170,8 @@ pub(crate) struct Packaged {
     pub(crate) init: Bytes,
     pub(crate) segments: Vec<Vec<OriginalPart>>,
     pub(crate) independent: Vec<bool>,
+    /// Whether pictures of a segment may be coded in the next one.
+    pub(crate) open: Vec<bool>,
 }
 
 /// All tracks of a broadcast, packaged as live.
@@ -200,13 +202,18 @@ pub(crate) fn package(rules: Rules, tracks: &[(Config, Vec<Coded>)]) -> Vec<Pack
     }
     packager.flush(&mut out);
     assert_eq!(packager.findings().frames_dropped(), 0);
-    let empty = || Packaged { init: Bytes::new(), segments: Vec::new(), independent: Vec::new() };
+    let empty = || Packaged {
+        init: Bytes::new(),
+        segments: Vec::new(),
+        independent: Vec::new(),
+        open: Vec::new(),
+    };
     let mut packaged: Vec<Packaged> = tracks.iter().map(|_| empty()).collect();
     for (id, output) in out {
         let own = &mut packaged[id.0];
         match output {
             Output::Init { bytes, .. } => own.init = bytes,
-            Output::Part { segment, part, last, timing, head, body, .. } => {
+            Output::Part { segment, part, last, properties, timing, head, body, .. } => {
                 if part == 0 {
                     assert_eq!(segment, FIRST + own.segments.len() as u64, "numbers rise by one");
                     own.segments.push(Vec::new());
@@ -216,6 +223,9 @@ pub(crate) fn package(rules: Rules, tracks: &[(Config, Vec<Coded>)]) -> Vec<Pack
                 pieces.extend(body.into_iter().map(spine::Payload::into_bytes));
                 let parts = own.segments.last_mut().unwrap();
                 parts.push(OriginalPart { pieces, duration: timing.duration, last });
+                let (said, _) = package::properties::decode(&properties).unwrap();
+                own.open.resize(own.segments.len(), false);
+                own.open[own.segments.len() - 1] = said.open;
             }
         }
     }
@@ -251,24 +261,68 @@ async fn check(row: Row) {
     let packaged = package(rules(), &[(config, frames.clone())]).remove(0);
     assert!(packaged.segments.len() >= SEGMENTS, "{name}: {} segments", packaged.segments.len());
     assert!(packaged.independent.contains(&false), "{name}: a group of several segments");
-    let Packaged { init, segments, independent } = packaged;
+    let Packaged { init, segments, independent, open } = packaged;
     let whole = segments.iter().flatten().flat_map(|part| part.pieces.concat());
     let (source, complaints) = seen(&init.iter().copied().chain(whole).collect::<Vec<u8>>());
     assert_eq!((source.len(), complaints.as_str()), (frames.len(), ""), "{name}");
-    let studio = Studio::of(video, init, segments, independent, &frames);
+    let goes_through = |(number, open): (usize, &bool)| *open && !independent[number + 1];
+    let through = open.iter().enumerate().filter(|(n, _)| n + 1 < open.len());
+    // Of H.264 and HEVC pictures are coded later than others that are shown behind them.
+    assert!(!row.open || row.codec > 1 || through.clone().any(goes_through), "{name}: {open:?}");
+    assert!(row.open || !through.clone().any(|(_, open)| *open), "{name}: {open:?}");
+    let studio = Studio::of(video, init, segments, independent, &frames).saying(open);
     let levels = ladder().levels(&studio.config);
     assert!(levels.len() >= 3, "{name}: {levels:?}");
     assert_eq!(levels[0].name == "h264", row.codec > 0, "{name}: its own size, for old devices");
+    let all = studio.there.borrow().to_owned();
+    let mut later = None;
+    for live in [true, false] {
+        let name = format!("{name} {}", if live { "live" } else { "later" });
+        studio.there.send_replace(if live { (0, 0) } else { all });
+        let files = made(&name, &studio, &levels, live).await;
+        for (level, file) in levels.iter().zip(&files) {
+            let slack = if row.variable { 2_250 } else { 0 };
+            let name = format!("{name} {}", level.name);
+            check_file(&name, level, file, (&studio, slack), &source);
+        }
+        let same = later.replace(files.clone()).is_none_or(|before| before == files);
+        assert!(same, "{name}: what is made live is what is made later");
+    }
+}
+
+/// All segments of levels as one file each. `live`: each is asked for when it is whole and the next one has not begun.
+async fn made(name: &str, studio: &Arc<Studio>, levels: &[Level], live: bool) -> Vec<Vec<u8>> {
     let renditions = renditions(2).await;
     let original = studio.original();
     let mut files = Vec::new();
-    for level in &levels {
+    for level in levels {
         let init = renditions.init(original.as_ref(), 7, level).await.unwrap();
         files.push((init.to_vec(), init));
     }
     for number in studio.numbers() {
+        let comes = |number: u64| {
+            let there = ((number - FIRST) as usize + 1, studio.parts(number));
+            studio.there.send_if_modified(|before| std::mem::replace(before, there) != there)
+        };
+        if live {
+            comes(number);
+        }
         let ask = |level| renditions.segment(&original, number, level).unwrap();
         let made: Vec<_> = levels.iter().map(ask).collect();
+        let whole = async {
+            for made in &made {
+                let ended = made.part(usize::MAX).await;
+                ended.unwrap_or_else(|e| panic!("{name} {number}: {e}"));
+            }
+        };
+        let mut awaited = studio.awaited.subscribe();
+        tokio::select! {
+            () = whole => {}
+            _ = awaited.wait_for(|part| *part == Some((number + 1, 0))), if live => {
+                // What is shown in it may be there.
+                comes(number + 1);
+            }
+        }
         for (made, (file, init)) in made.iter().zip(&mut files) {
             let mut segment = Vec::new();
             for part in 0.. {
@@ -285,15 +339,11 @@ async fn check(row: Row) {
             file.extend(segment);
         }
     }
-    for (level, (file, _)) in levels.iter().zip(&files) {
-        let slack = if row.variable { 2_250 } else { 0 };
-        let name = format!("{name} {}", level.name);
-        check_file(&name, level, file, (&studio, slack), &source);
-    }
     let broken = renditions.counters().broken_frames.load(Ordering::Relaxed);
     assert_eq!(broken, 0, "{name}");
     let lost = renditions.counters().lost.load(Ordering::Relaxed);
     assert_eq!(lost, 0, "{name}");
+    files.into_iter().map(|(file, _)| file).collect()
 }
 
 fn check_file(

@@ -282,3 +282,32 @@ async fn what_nobody_waits_for_any_more_is_not_begun() {
     let again = renditions.segment(&past.original(), FIRST, &level).unwrap();
     assert_eq!(again.part(99).await, Ok(None));
 }
+
+/// Caches keep by the address, and put ranges together by the entity tag.
+#[tokio::test]
+async fn what_is_scaled_from_another_level_is_known_by_another_tag() {
+    let studio = studio(2);
+    let ladder = ["144p", "96p"].map(|rung| rung.parse().unwrap());
+    let levels = Ladder::new(ladder.to_vec()).levels(&studio.config);
+    let small = levels.len() - 1;
+    let made = async |asked: &[Level]| {
+        let (renditions, original) = (renditions(1).await, studio.original());
+        let ask = |level| renditions.segment(&original, FIRST, level).unwrap();
+        // The smallest is last.
+        let made = asked.iter().map(ask).next_back().unwrap();
+        assert_eq!(made.tag(None), None, "nothing is there");
+        assert_eq!(made.part(99).await, Ok(None));
+        let part = made.part(0).await.unwrap().unwrap().concat();
+        (made.whole().unwrap().concat(), made.tag(None).unwrap(), part, made.tag(Some(0)).unwrap())
+    };
+    let (alone, again) = (made(&levels[small..]).await, made(&levels[small..]).await);
+    assert_eq!(alone, again);
+    let beside = made(&levels).await;
+    assert!(alone.0 != beside.0 && alone.2 != beside.2, "it is scaled from the larger one");
+    assert!(alone.1 != beside.1 && alone.3 != beside.3);
+    assert_eq!(
+        (beside.1 == beside.3, beside.2 == beside.0),
+        (false, false),
+        "one of several parts"
+    );
+}

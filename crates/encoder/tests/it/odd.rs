@@ -367,7 +367,7 @@ async fn a_group_of_more_segments_than_are_looked_back_over_has_a_level_that_goe
     let cut = CutRules { segment: second, first_group_max: second, ..CutRules::default() };
     let rules = Rules { cut, part: Duration::from_millis(500) };
     let packaged = package(rules, &[(config, frames.clone())]).remove(0);
-    let Packaged { init, segments, independent } = packaged;
+    let Packaged { init, segments, independent, .. } = packaged;
     let keys: Vec<usize> = (0..segments.len()).filter(|n| independent[*n]).collect();
     assert_eq!((keys.as_slice(), segments.len()), (&[0, 12][..], 13));
     let studio = Studio::of(video, init, segments, independent, &frames);

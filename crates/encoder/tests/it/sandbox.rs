@@ -239,6 +239,12 @@ fn tried(hardware: bool) -> String {
     expect("a process, as of late", libc::ENOSYS, nowhere(libc::SYS_clone3));
     expect("a thread", 0, std::thread::spawn(|| 0).join().unwrap_or(-1));
     expect("memory", 0, i32::from(vec![1u8; 16 << 20].iter().any(|byte| *byte != 1)));
+    let most = usize::try_from(encode::limits::PROCESS_BYTES_MAX).unwrap();
+    let how = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let to = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: new memory, which nobody uses.
+    let more = unsafe { libc::mmap(std::ptr::null_mut(), most, to, how, -1, 0) };
+    expect("more memory than it may have", libc::ENOMEM, errno(more as libc::c_long));
     wrong
 }
 

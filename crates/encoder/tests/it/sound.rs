@@ -72,6 +72,7 @@ impl Original for Tape {
             epoch: 1,
             independent: true,
             complete: true,
+            open: false,
             parts: self.segments.get(index)?.len(),
             bytes,
             duration_ns,

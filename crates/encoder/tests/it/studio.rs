@@ -30,10 +30,14 @@ pub(crate) struct Studio {
     init_of: Vec<usize>,
     segments: Vec<Vec<OriginalPart>>,
     independent: Vec<bool>,
+    /// Which of them say that pictures of theirs may be coded in the next one.
+    open: Vec<bool>,
     /// Presentation times of all frames, sorted.
     pub(crate) times: Vec<i64>,
     /// How many segments have begun, and how many parts of the last one there are.
     pub(crate) there: watch::Sender<(usize, usize)>,
+    /// Which part that was not there somebody came to wait for last.
+    pub(crate) awaited: watch::Sender<Option<(u64, usize)>>,
 }
 
 pub(crate) const FIRST: u64 = 10;
@@ -83,7 +87,25 @@ impl Studio {
         let uid = format!("{:032x}", STUDIOS.fetch_add(1, Ordering::Relaxed));
         let init_of = vec![0; segments.len()];
         let inits = vec![init];
-        Arc::new(Self { uid, config, inits, init_of, segments, independent, times, there })
+        let (open, awaited) = (vec![false; segments.len()], watch::channel(None).0);
+        Arc::new(Self {
+            uid,
+            config,
+            inits,
+            init_of,
+            segments,
+            independent,
+            open,
+            times,
+            there,
+            awaited,
+        })
+    }
+
+    /// The same, of which these segments say that pictures of theirs may be coded in the next one.
+    pub(crate) fn saying(self: Arc<Self>, open: Vec<bool>) -> Arc<Self> {
+        // invariant: nobody else has it yet.
+        Arc::new(Self { open, ..Arc::into_inner(self).unwrap() })
     }
 
     /// One video behind the other, each with an initialisation segment of its own; their times go on.
@@ -94,6 +116,7 @@ impl Studio {
         whole.inits.extend(next.inits.iter().cloned());
         whole.segments.extend(next.segments.iter().cloned());
         whole.independent.extend(&next.independent);
+        whole.open.extend(&next.open);
         whole.times.extend(&next.times);
         let all = (whole.segments.len(), whole.segments.last().map_or(0, Vec::len));
         whole.there = watch::channel(all).0;
@@ -282,6 +305,7 @@ impl Original for Studio {
             epoch: 1,
             independent,
             complete: self.is_there(index, last),
+            open: self.open[index] && self.is_there(index, last),
             parts: (0..=last).take_while(|part| self.is_there(index, *part)).count(),
             bytes: parts.iter().flat_map(|p| &p.pieces).map(|p| p.len() as u64).sum(),
             duration_ns: ticks * 1_000_000_000 / u64::from(media::codec::VIDEO_TIMESCALE),
@@ -295,6 +319,9 @@ impl Original for Studio {
             let found = found.zip(parts.and_then(|parts| parts.get(part)).cloned());
             let Some((segment, found)) = found else { return Ok(None) };
             let mut there = self.there.subscribe();
+            if !self.is_there(segment, part) {
+                self.awaited.send_replace(Some((number, part)));
+            }
             let waited = there.wait_for(|_| self.is_there(segment, part)).await;
             Ok(waited.is_ok().then_some(found))
         })

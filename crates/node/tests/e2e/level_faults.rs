@@ -19,7 +19,7 @@ fn list(server: &Server, id: &str, name: &str) -> testkit::Url {
 }
 
 /// The program that was built, started by this script.
-fn scripted(folder: &Path, script: &str) -> String {
+pub(crate) fn scripted(folder: &Path, script: &str) -> String {
     let real = Path::new(AIRWAVE).with_file_name("airwave-encode");
     let path = folder.join("scripted");
     let script = script.replace("REAL", &real.display().to_string());

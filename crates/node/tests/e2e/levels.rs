@@ -133,6 +133,15 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     assert_eq!(before, [], "before it was made");
     let list = get("video.m3u8").text();
     assert_eq!(check_multivariant(&list, &media, bytes_of), [], "{list}");
+    // Its entity tag says what the bytes are, as they may be others when it is made again.
+    let level = at.join("video.96p.cmaf.m3u8");
+    let text = request("GET", &level, &[], b"").text();
+    let uri = text.lines().rfind(|line| line.ends_with(".m4s")).unwrap();
+    let etag = request("GET", &level.join(uri), &[], b"").headers["etag"].clone();
+    let hash = etag.trim_matches('"').rsplit('-').next().unwrap();
+    assert!(hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{etag}");
+    let known = request("GET", &level.join(uri), &[("if-none-match", &etag)], b"");
+    assert_eq!(known.status, 304, "{etag}");
     fetched_over_moq(&server, &video, &media);
 }
 

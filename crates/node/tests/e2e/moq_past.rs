@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use bytes::Bytes;
 use client::address::MoqAddress;
@@ -12,7 +13,8 @@ use serde_json::Value;
 use testkit::{Clip, ClipSpec, MediaPlaylist, Packet, Server, packets, packets_of, wait_until};
 
 use crate::AIRWAVE;
-use crate::levels::nobody_watches;
+use crate::level_faults::scripted;
+use crate::levels::{LADDER, nobody_watches, with_levels};
 use crate::moq_program::{address, long, outcome, summary, watch};
 
 /// The packets of a file, pictures and sound.
@@ -337,4 +339,57 @@ fn to_find_a_moment_of_a_level_encodes_nothing() {
     assert!((180..=240).contains(&pictures), "{summary}");
     let encoded = server.metric("level_segments_encoded_total");
     assert_eq!(encoded, pictures.div_ceil(30) + sound.div_ceil(50), "{summary}");
+}
+
+/// The tracks of the newest catalog of a recording.
+async fn listed(at: &MoqAddress) -> Vec<String> {
+    let mut tracks = Vec::new();
+    let work = async |remote: &Remote| {
+        let all = Range { start: Location::new(0, 0), end: Location::new(9, Range::WHOLE_GROUP) };
+        let mut fetched = remote.fetch("catalog", all, GroupOrder::Ascending).await.unwrap();
+        while let Some(item) = fetched.next().await.unwrap() {
+            let Item::Object { payload, .. } = item else { continue };
+            let catalog: Value = serde_json::from_slice(&payload).unwrap();
+            let names = catalog["tracks"].as_array().unwrap().iter();
+            tracks = names.map(|track| track["name"].as_str().unwrap().to_owned()).collect();
+        }
+    };
+    asking(at, work).await;
+    tracks
+}
+
+/// Who comes while encoders say nothing has the original. Who comes later has the levels.
+#[test]
+fn a_recording_has_its_levels_once_encoders_say_what_they_begin_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let settings = [LADDER, "hls.segment_ms=1000", "encode.cache_gb=0", "encode.pictures=false"];
+    let server = Server::start_in(AIRWAVE, &data, &settings);
+    let input = server.input();
+    let spec = ClipSpec { group: 30, b_frames: 0, ..ClipSpec::plain("moments", 18) };
+    let mut publisher = Clip::make(&spec).publish_at(6.0, &input.rtmp, 1);
+    let video = server.wait_live(&input);
+    assert!(publisher.wait(60).success(), "{}", publisher.output());
+    server.wait_ready(&video);
+    drop(server);
+    // A process that encodes waits until there is a file.
+    let (gate, open) = (folder.path().join("gate"), folder.path().join("open"));
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let waits = format!("[ -e {} ] || read _ < {}", open.display(), gate.display());
+    let script = format!("case $1 in work) {waits};; esac; exec REAL \"$@\"");
+    let program = format!("encode.program={:?}", scripted(folder.path(), &script));
+    let server = Server::start_in(AIRWAVE, &data, &[&settings[..], &[&*program]].concat());
+    with_levels(&server, &video);
+    let moq = MoqAddress::parse(&address(&server, "", &video)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let level = "video.96p.cmaf".to_owned();
+    let tracks = runtime.block_on(listed(&moq));
+    assert!(tracks.contains(&"video.cmaf".to_owned()) && !tracks.contains(&level), "{tracks:?}");
+    std::fs::write(&open, "").unwrap();
+    // Those that wait go on when somebody has it open to write.
+    let opened = std::thread::spawn(move || std::fs::OpenOptions::new().write(true).open(&gate));
+    wait_until("the level to be listed", 60, || {
+        runtime.block_on(listed(&moq)).contains(&level).then_some(())
+    });
+    drop(opened);
 }

@@ -93,6 +93,7 @@ impl World {
             closes: false,
             target_ms: 334,
             target_duration: Some(2),
+            open: false,
             key_bytes: None,
         };
         let segment = properties::Segment {
@@ -328,6 +329,7 @@ fn what_cannot_be_is_refused_in_words() {
         closes: false,
         target_ms: 334,
         target_duration: None,
+        open: false,
         key_bytes: None,
     };
     let at = Location { group: 22, object: 0 };

@@ -48,6 +48,7 @@ fn changed(count: u64, change: impl Fn(&str, u64, &mut Info)) -> Index {
                 closes: false,
                 target_ms: 2_000,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let at = Location { group: number, object: 0 };
@@ -273,6 +274,7 @@ fn a_rendition_that_ends_or_begins_in_between_begins_a_period() {
                     closes: false,
                     target_ms: 2_000,
                     target_duration: Some(2),
+                    open: false,
                     key_bytes: None,
                 };
                 let at = Location { group: number, object: 0 };
@@ -356,6 +358,7 @@ fn cut_off(lasts: u32) -> Index {
                 closes: false,
                 target_ms: 2_500,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let at = Location { group: number, object: 0 };

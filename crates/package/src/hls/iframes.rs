@@ -70,6 +70,7 @@ mod tests {
                 let part = Part {
                     duration: 90_000,
                     independent: key_bytes.is_some(),
+                    open: false,
                     last: object == 1,
                     closes: false,
                     target_ms: 1_000,
@@ -145,6 +146,7 @@ m/video/3-13.key.m4s
             closes: false,
             target_ms: 1_000,
             target_duration: Some(2),
+            open: false,
             key_bytes: Some(300),
         };
         let at = spine::Location { group: 12, object: 0 };

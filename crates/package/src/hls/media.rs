@@ -628,6 +628,7 @@ mod tests {
             closes: false,
             target_ms: 334,
             target_duration: Some(2),
+            open: false,
             key_bytes: None,
         };
         let mut add = |group, object, part: properties::Part| {
@@ -693,6 +694,7 @@ mod tests {
                     closes: false,
                     target_ms: 1_000,
                     target_duration: Some(2),
+                    open: false,
                     key_bytes: None,
                 };
                 let info = (object == 0).then(|| crate::testing::segment(number));
@@ -780,6 +782,7 @@ mod tests {
             closes: false,
             target_ms: 1_000,
             target_duration: None,
+            open: false,
             key_bytes: None,
         };
         let properties = crate::properties::encode(&part, Some(&crate::testing::segment(10)));

@@ -171,6 +171,7 @@ mod tests {
                 closes: false,
                 target_ms: 334,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = properties::Segment {
@@ -234,6 +235,7 @@ mod tests {
                 closes: false,
                 target_ms: 2_000,
                 target_duration: Some(2),
+                open: false,
                 key_bytes: None,
             };
             let segment = properties::Segment {
