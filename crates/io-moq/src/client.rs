@@ -6,6 +6,7 @@
 
 mod fetch;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -343,6 +344,17 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether a connection that has ended so was lost: nobody said goodbye, and it was not us who had enough of it.
+    pub(crate) fn was_lost(&self, ended: &Ended) -> bool {
+        let goodbye = self.driver.link().version.session_code(SessionCode::NoError);
+        self.driver.closed_with().is_none() && ended.code != Some(goodbye)
+    }
+
+    /// Does what is left to do when the connection is over.
+    pub(crate) async fn run_on(&mut self) -> Infallible {
+        self.driver.run_on().await
     }
 
     /// Works until the connection is over, whatever the server asks for.

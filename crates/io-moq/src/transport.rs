@@ -565,7 +565,7 @@ impl Connection {
         if let Some(early) = self.early.clone() {
             early.await;
         }
-        self.quic.close_reason().is_none()
+        !self.is_over()
     }
 
     fn raw(quic: quinn::Connection) -> Self {
@@ -646,6 +646,11 @@ impl Connection {
             Some(web) => web.closed().await,
             None => Ended::from(self.quic.closed().await),
         }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.quic.close_reason().is_some()
     }
 
     /// Waits until the last words are with the peer, or the peer is gone.
