@@ -303,7 +303,7 @@ impl OpenBroadcasts {
     }
 
     /// What keeps a broadcast.
-    fn there(&self, path: &Path) -> Option<Arc<Producer>> {
+    pub(crate) fn there(&self, path: &Path) -> Option<Arc<Producer>> {
         lock(&self.broadcasts).get(path)?.producer.upgrade()
     }
 
@@ -536,7 +536,7 @@ impl Relaying {
                         own.asked.insert(name.clone());
                         let largest = offered.parameters.largest.map(at);
                         let info = TrackInfo { largest, ..info_of(&offered.properties) };
-                        own.broadcast.derive(name, info)
+                        own.broadcast.derive_anew(name, info)
                     }
                     _ => Err(PublishError::TooManyTracks),
                 };
@@ -594,7 +594,7 @@ impl Relaying {
         let new_group = wanted.map(|(largest, _)| largest);
         let unwanted = self.upstream.then(|| -> Unwanted { Box::pin(request.unwanted()) });
         let make = move |info| match info {
-            Ok(info) => request.accept(info).ok(),
+            Ok(info) => request.accept_anew(info).ok(),
             Err(code) => {
                 // draft-18 §2.5.1: who asked for it is told so.
                 if code == RequestCode::UnsupportedExtension {
@@ -717,7 +717,9 @@ impl Relaying {
                     .is_some_and(|before| !before.comes_elsewhere(&key));
                 let (at, name) = key;
                 let Some(place) = self.places.get_mut(&at) else { return };
-                if waits || place.broadcast.get(&name).is_none() {
+                let there = place.broadcast.get(&name);
+                // One that is over may come again under its name.
+                if waits || there.is_none_or(|track| track.ended().is_some()) {
                     place.asked.remove(&name);
                 }
                 // It may be there in a moment: its publisher moves, too.

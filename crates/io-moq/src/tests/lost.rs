@@ -1,12 +1,16 @@
-//! A link is lost without a word while it brings something (decision 160): who watches is carried over to who brings it next.
+//! A link is lost without a word while it brings something (decision 160): who watches is carried over to who brings it next. And what
+//! is over at an upstream may begin again (decision 161).
 
 use std::sync::atomic::Ordering;
 
 use moqt::session::{Command, Event};
-use moqt::{Answer, Fetch, GroupOrder, Location, Node, Parameters, Range, Request, RequestCode};
+use moqt::{
+    Answer, Done, DoneCode, Fetch, GroupOrder, Location, Node, Parameters, Range, Request,
+    RequestCode,
+};
 use testkit::{Impaired, Shape};
 
-use super::duties::{code, read_fetch};
+use super::duties::{code, read_fetch, text};
 use super::moves::{Viewer, begin, give, give_past, go_away};
 use super::relay::{room, send};
 use super::rig::{answered, next_object, soon, until};
@@ -252,4 +256,39 @@ async fn draft18_s10_4_d18_a_fetch_that_is_refused_by_who_goes_away_is_asked_of_
         () = answer_all(&mut new) => {}
     }
     viewer.check();
+}
+
+/// Its publisher has ended a track, and begins it again in a broadcast that goes on.
+#[tokio::test]
+async fn draft18_s9_5_a_track_that_is_over_may_begin_again_under_its_name() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut told = first.accept().await;
+    let (mut viewer, asked) = Viewer::of(&rig, &mut told).await;
+    send(&told.peer, asked, 0, 0, "a", true).await;
+    viewer.sees(&[(0, 0, "a")]).await;
+    let done = || Done { code: DoneCode::TrackEnded, reason: String::new() };
+    told.peer.command(Command::Done { id: asked, done: done() });
+    let taken = soon("the end", viewer.seen.taken).await.unwrap();
+    assert_eq!(taken, Taken::Done(DoneCode::TrackEnded));
+    let late = rig.client("/").await;
+    let ask = || Request::Subscribe { track: room(), parameters: next_object() };
+    // Not yet: what there is of it stays.
+    let (_, mut answers) = late.link.request(ask()).unwrap();
+    let (id, _, _) = told.subscribe().await;
+    let answer = Answer::error(RequestCode::DoesNotExist, "");
+    told.peer.command(Command::Answer { id, answer });
+    assert_eq!(code(&answered(&mut answers).await), None);
+    let over =
+        async { while !matches!(answers.recv().await, Some(Heard::Event(Event::Done { .. }))) {} };
+    soon("that it is over", over).await;
+    drop(late);
+    let late = rig.client("/").await;
+    let (id, mut answers) = late.link.request(ask()).unwrap();
+    let again = give(&mut told, None).await;
+    let answer = answered(&mut answers).await;
+    assert_eq!(code(&answer), None);
+    let mut seen = late.follow(id, answer, answers);
+    send(&told.peer, again, 5, 0, "b", true).await;
+    assert_eq!(text(&seen.next().await), (5, 0, "b"));
 }
