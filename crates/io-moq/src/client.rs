@@ -7,6 +7,7 @@
 mod fetch;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ pub use fetch::{Fetched, Item};
 pub use moqt::Namespace;
 
 pub use crate::transport::{ConnectError, Ended, EndpointError, Trust};
-use crate::transport::{Connection, Endpoint};
+use crate::transport::{Connection, Endpoint, Known};
 
 /// Where to, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,6 +227,10 @@ pub(crate) struct Pulling {
     pub(crate) node: Option<Node>,
     /// Where its sessions are written down.
     pub(crate) logs: Option<Logs>,
+    /// What is known of the server from earlier.
+    pub(crate) known: Arc<Known>,
+    /// What is said first may go with the first packet: it is no secret, and may be said again by anybody.
+    pub(crate) early: bool,
 }
 
 /// A connection to a server, and what it asks of us.
@@ -263,12 +268,19 @@ impl Client {
         let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
         let wrong = |error| ClientError::Name { host: server.host.clone(), error };
         let mut last = failed(ConnectError::TimedOut);
-        for address in found.map_err(wrong)? {
+        let mut found: Vec<SocketAddr> = found.map_err(wrong)?.collect();
+        // Where it was the last time.
+        let was = pulling.as_ref().and_then(|pulling| pulling.known.address());
+        found.sort_by_key(|address| Some(*address) != was);
+        for address in found {
             let endpoint = Endpoint::client(address)?;
             let (name, trust) = (&server.host, trust.clone());
             let connected = match &pulling {
                 None => endpoint.connect(address, name, trust, &protocols).await,
-                Some(_) => endpoint.connect_up(address, name, trust, &protocols).await,
+                Some(Pulling { known, early, .. }) => {
+                    let with = (trust, &*protocols);
+                    endpoint.connect_up(address, name, with, (known, *early)).await
+                }
             };
             match connected {
                 Ok(connection) => {

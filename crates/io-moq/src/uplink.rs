@@ -32,7 +32,7 @@ use crate::limits::{
 };
 use crate::link::{Link, Told};
 use crate::session::Relay;
-use crate::transport::Trust;
+use crate::transport::{Known, Trust};
 use again::{Again, Ended, Said};
 use all::Stay;
 pub(crate) use all::Uplinks;
@@ -76,10 +76,19 @@ async fn run(
     let mut said = Said::default();
     // Those that have asked us to leave, or are lost: what they bring, or have brought, is kept until it comes from elsewhere.
     let mut going = VecDeque::new();
+    // What resumes a session there; tried where one was good a moment ago.
+    let (mut known, mut early) = (Arc::<Known>::default(), false);
     loop {
         // A task of its own: what panics in it ends that connection alone.
         let mut link = JoinSet::new();
-        let there = There { uplink: uplink.clone(), relay: relay.clone(), places: places.clone() };
+        let there = There {
+            uplink: uplink.clone(),
+            relay: relay.clone(),
+            places: places.clone(),
+            known: known.clone(),
+            // Its path may hold a token, which is not said early: that has no forward secrecy (RFC 9001 §9.1).
+            early: early && matches!(&*server.path, "" | "/"),
+        };
         let (tell, mut told) = mpsc::unbounded_channel();
         link.spawn(there.once(server.clone(), stranger, tell, stay.clone()));
         let ended = tokio::select! {
@@ -98,7 +107,14 @@ async fn run(
         if matches!(ended, Ended::Left) {
             break;
         }
-        server = ended.next(&uplink.server);
+        early = stood.is_some();
+        if matches!(ended, Ended::TooEarly) {
+            continue;
+        }
+        let next = ended.next(&uplink.server);
+        if next != server {
+            (server, known) = (next, Arc::default());
+        }
         let (words, advice) = ended.words();
         if matches!(ended, Ended::Over(Over::GoAway { .. })) {
             tracing::info!(upstream = name, "moq: an upstream goes away");
@@ -136,6 +152,8 @@ struct There {
     uplink: Arc<Uplink>,
     relay: Arc<Relay>,
     places: Arc<Semaphore>,
+    known: Arc<Known>,
+    early: bool,
 }
 
 impl There {
@@ -147,10 +165,11 @@ impl There {
         tell: Tell,
         mut stay: watch::Receiver<Stay>,
     ) -> (Ended, Option<Duration>) {
-        let Self { uplink, relay, places } = &self;
+        let Self { uplink, relay, places, known, early } = &self;
         // It may ask us for nothing.
         let nothing = Origin::new(spine::Limits { broadcasts: 0, ..spine::Limits::default() });
-        let as_node = Some(Pulling { node: relay.node, logs: relay.logs.clone() });
+        let (logs, known) = (relay.logs.clone(), known.clone());
+        let as_node = Some(Pulling { node: relay.node, logs, known, early: *early });
         let connecting = Client::connect_as(&server, uplink.trust.clone(), nothing, as_node);
         let connected = tokio::select! {
             connected = connecting => connected,
@@ -202,6 +221,12 @@ impl There {
             });
         }
         let mut answer = std::pin::pin!(sleep(SUBSCRIBE_ANSWER_MAX));
+        let connection = told.link.connection.clone();
+        let mut too_early = std::pin::pin!(async {
+            if !connection.was_too_early().await {
+                std::future::pending::<()>().await;
+            }
+        });
         let ended = {
             let (goes, mut away) = mpsc::unbounded_channel();
             let mut replaced = stay.clone();
@@ -236,6 +261,7 @@ impl There {
                         Err(_) if until.is_some() => asked.clear(),
                         Err(ended) => break ended,
                     },
+                    () = &mut too_early => break Ended::TooEarly,
                     () = &mut answer, if told.since.is_none() => break Ended::Silent,
                     () = stays_until(&mut stay, |stay| stay == Stay::Gone) => break Ended::Left,
                     () = replaced, if until.is_none() => {

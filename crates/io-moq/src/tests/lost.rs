@@ -1,29 +1,37 @@
 //! A link is lost without a word while it brings something (decision 160): who watches is carried over to who brings it next. And what
 //! is over at an upstream may begin again (decision 161).
 
+use std::future::poll_fn;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use moqt::session::{Command, Event};
 use moqt::{
-    Answer, Done, DoneCode, Fetch, GroupOrder, Location, Node, Parameters, Range, Request,
+    Answer, Done, DoneCode, Fetch, Filter, GroupOrder, Location, Node, Parameters, Range, Request,
     RequestCode,
 };
+use spine::{Origin, TrackInfo};
 use testkit::{Impaired, Shape};
+use tokio::time::Instant;
 
-use super::duties::{code, read_fetch, text};
+use super::duties::{VIDEO, code, group, read_fetch, text};
 use super::moves::{Viewer, begin, give, give_past, go_away};
 use super::relay::{room, send};
-use super::rig::{answered, next_object, soon, until};
+use super::rig::{Rig, answered, namespace, next_object, soon, until};
 use super::uplinks::{Told, Upstream, edge, path};
+use crate::client::Server;
 use crate::link::Told as Heard;
+use crate::listen::protocols;
 use crate::take::Taken;
+use crate::transport::{Congestion, Known, Network, Trust};
+use crate::{client, clock};
 
 /// Something went wrong there: nobody has said goodbye.
 fn is_lost(told: &Told) {
     told.peer.link.connection.close(1, "");
 }
 
-fn there(rig: &super::rig::Rig) -> bool {
+fn there(rig: &Rig) -> bool {
     rig.origin.get(&path(&["open", "room"])).is_some()
 }
 
@@ -291,4 +299,70 @@ async fn draft18_s9_5_a_track_that_is_over_may_begin_again_under_its_name() {
     let mut seen = late.follow(id, answer, answers);
     send(&told.peer, again, 5, 0, "b", true).await;
     assert_eq!(text(&seen.next().await), (5, 0, "b"));
+}
+
+/// A link that is made again says what it wants with its first packet.
+#[tokio::test(start_paused = true)]
+async fn draft18_s3_3_1_d26_a_link_that_is_made_again_has_its_first_object_a_round_trip_earlier() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    group(&video, 0, &["a"]);
+    let (to, protocols, known) =
+        (rig.endpoint.local_address().unwrap(), protocols(), Known::default());
+    let (host, port, path) = (to.ip().to_string(), to.port(), "/".to_owned());
+    let server = Server { host, port, path, draft: None };
+    let mut waits = Vec::new();
+    for again in [false, true] {
+        let line = Shape { delay: Duration::from_millis(25), ..Shape::default() };
+        let (endpoint, began) = (network.client(line).unwrap(), Instant::now());
+        let with = (Trust::Fingerprint(rig.hash), &protocols[..]);
+        let connected = endpoint.connect_up(to, "localhost", with, (&known, again)).await;
+        let nothing = Origin::new(spine::Limits::default());
+        let mut client =
+            client::Client::begin(connected.unwrap(), endpoint, &server, nothing, None);
+        let handle = client.handle();
+        let work = async {
+            let remote = handle.remote(namespace(&["default", "one"])).unwrap();
+            let subscribed = remote.subscribe("video", Filter::From(Location::default())).await;
+            let track = subscribed.as_ref().unwrap().track.clone();
+            let start = spine::Start::At(spine::Location { group: 0, object: 0 });
+            let mut cursor = track.subscribe(spine::Filter::from(start), spine::Policy::EVERYTHING);
+            while !matches!(
+                poll_fn(|cx| cursor.poll(cx, clock::now())).await,
+                spine::Event::Subgroup(_)
+            ) {}
+            waits.push(began.elapsed());
+            // The server's tickets come behind its handshake.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        };
+        tokio::select! {
+            over = client.run() => panic!("{over:?}"),
+            () = work => {}
+        }
+    }
+    println!("the first object of a link after {waits:?}: new, made again");
+    let sooner = waits[0].saturating_sub(waits[1]).as_millis();
+    assert!((45..=55).contains(&sooner), "{waits:?}");
+}
+
+/// A server that was started anew knows nobody: it is all said again at once.
+#[tokio::test]
+async fn draft18_s3_3_1_what_was_said_too_early_is_said_again() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, _) = Viewer::of(&rig, &mut old).await;
+    first.forgets_all();
+    is_lost(&old);
+    // Before it is given up there that our SETUP comes.
+    let again = tokio::time::timeout(moqt::limits::SETUP_TIMEOUT / 2, first.accept());
+    let mut new = again.await.unwrap();
+    new.tell(&["open", "room"]);
+    let here = give(&mut new, None).await;
+    send(&new.peer, here, 0, 0, "a", true).await;
+    viewer.sees(&[(0, 0, "a")]).await;
+    viewer.check();
+    assert_eq!(first.status.connections.load(Ordering::Relaxed), 2);
 }

@@ -101,16 +101,29 @@ impl Upstream {
 
     /// The same, who has no answer yet.
     pub(super) async fn accept_silently(&self) -> Told {
-        let incoming = soon("somebody", self.endpoint.accept()).await.unwrap();
-        let connection = incoming.accept().await.unwrap();
-        let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn)).unwrap();
-        let config = Config { node: self.node, ..Config::new(version) };
-        let session = Session::server(clock::now(), config);
-        let mut peer = Client::drive(self.endpoint.clone(), connection, session);
-        let (id, request) = peer.asked().await;
-        assert!(matches!(request, Request::SubscribeNamespace { .. }), "{request:?}");
-        let way = self.node.into_iter().map(|node| node.get()).collect();
-        Told { peer, id, way }
+        loop {
+            let incoming = soon("somebody", self.endpoint.accept()).await.unwrap();
+            let connection = incoming.accept().await.unwrap();
+            let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn)).unwrap();
+            let config = Config { node: self.node, ..Config::new(version) };
+            let session = Session::server(clock::now(), config);
+            let closed = connection.clone();
+            let mut peer = Client::drive(self.endpoint.clone(), connection, session);
+            let (id, request) = tokio::select! {
+                biased;
+                // What it said came too early.
+                _ = closed.closed() => continue,
+                asked = peer.asked() => asked,
+            };
+            assert!(matches!(request, Request::SubscribeNamespace { .. }), "{request:?}");
+            let way = self.node.into_iter().map(Node::get).collect();
+            return Told { peer, id, way };
+        }
+    }
+
+    /// Nobody is known any more who was here before.
+    pub(super) fn forgets_all(&self) {
+        self.endpoint.set_certificate(copy(&self.certificate)).unwrap();
     }
 }
 
