@@ -6,6 +6,8 @@
 
 mod fetch;
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,7 +34,7 @@ pub use fetch::{Fetched, Item};
 pub use moqt::Namespace;
 
 pub use crate::transport::{ConnectError, Ended, EndpointError, Trust};
-use crate::transport::{Connection, Endpoint};
+use crate::transport::{Connection, Endpoint, Known};
 
 /// Where to, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,6 +227,10 @@ pub(crate) struct Pulling {
     pub(crate) node: Option<Node>,
     /// Where its sessions are written down.
     pub(crate) logs: Option<Logs>,
+    /// What is known of the server from earlier.
+    pub(crate) known: Arc<Known>,
+    /// What is said first may go with the first packet: it is no secret, and may be said again by anybody.
+    pub(crate) early: bool,
 }
 
 /// A connection to a server, and what it asks of us.
@@ -262,12 +268,19 @@ impl Client {
         let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
         let wrong = |error| ClientError::Name { host: server.host.clone(), error };
         let mut last = failed(ConnectError::TimedOut);
-        for address in found.map_err(wrong)? {
+        let mut found: Vec<SocketAddr> = found.map_err(wrong)?.collect();
+        // Where it was the last time.
+        let was = pulling.as_ref().and_then(|pulling| pulling.known.address());
+        found.sort_by_key(|address| Some(*address) != was);
+        for address in found {
             let endpoint = Endpoint::client(address)?;
             let (name, trust) = (&server.host, trust.clone());
             let connected = match &pulling {
                 None => endpoint.connect(address, name, trust, &protocols).await,
-                Some(_) => endpoint.connect_up(address, name, trust, &protocols).await,
+                Some(Pulling { known, early, .. }) => {
+                    let with = (trust, &*protocols);
+                    endpoint.connect_up(address, name, with, (known, *early)).await
+                }
             };
             match connected {
                 Ok(connection) => {
@@ -343,6 +356,17 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether a connection that has ended so was lost: nobody said goodbye, and it was not us who had enough of it.
+    pub(crate) fn was_lost(&self, ended: &Ended) -> bool {
+        let goodbye = self.driver.link().version.session_code(SessionCode::NoError);
+        self.driver.closed_with().is_none() && ended.code != Some(goodbye)
+    }
+
+    /// Does what is left to do when the connection is over.
+    pub(crate) async fn run_on(&mut self) -> Infallible {
+        self.driver.run_on().await
     }
 
     /// Works until the connection is over, whatever the server asks for.

@@ -1,10 +1,10 @@
 //! What an upstream brings that goes away (draft-18 §10.4) is taken over by who tells of it next, and let go when all of it that
-//! comes there alone is here (decision 148).
+//! comes there alone is here (decision 148). So is what one has brought that is lost, of which nothing more comes (decision 160).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use spine::{Path, TrackName};
+use spine::{NodeId, Path, Route, TrackName};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// A track of a broadcast, or of one below it.
@@ -21,6 +21,8 @@ pub(crate) struct Carried {
 #[derive(Default)]
 struct State {
     stage: Stage,
+    /// Its upstream is lost, which was this node, if it says which it is.
+    lost: Option<Option<NodeId>>,
     /// Tracks that come elsewhere, each with the group up to which not all of it may come there; none: all of it does.
     elsewhere: BTreeMap<Key, Option<u64>>,
 }
@@ -30,7 +32,7 @@ struct State {
 pub(crate) enum Stage {
     #[default]
     Here,
-    /// Its upstream asks us to leave: nothing new can be asked for there.
+    /// Its upstream asks us to leave, or is lost: nothing new can be asked for there.
     Going,
     /// It has come to its end there: the last of it is on its way.
     Withdrawn,
@@ -53,6 +55,25 @@ impl Carried {
 
     pub(crate) fn become_(&self, stage: Stage) {
         self.state.send_modify(|state| state.stage = stage.max(state.stage));
+    }
+
+    /// Its upstream is lost, which was this node, if it says which it is.
+    pub(crate) fn lose(&self, node: Option<NodeId>) {
+        self.state.send_modify(|state| state.lost = Some(node));
+    }
+
+    /// Whether its upstream is lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state.borrow().lost.is_some()
+    }
+
+    /// Whether it may be taken over from a peer that brings it by this route: not by a way that leads over who is lost. He may come back,
+    /// and others who have lost him, too, wait for him as we do.
+    pub(crate) fn goes_to(&self, route: &Route, peer: Option<NodeId>) -> bool {
+        let lost = self.state.borrow().lost.flatten();
+        lost.is_none_or(|lost| {
+            peer == Some(lost) || (route.origin != lost && !route.hops.contains(&lost))
+        })
     }
 
     /// The stage after this one.
@@ -103,6 +124,11 @@ impl Hands {
     /// Whether it was brought by somebody before, who waits to be told.
     pub(crate) fn takes_over(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.strong_count() > 0)
+    }
+
+    /// Whether that one is lost.
+    pub(crate) fn follows_who_is_lost(&self) -> bool {
+        self.before.as_ref().and_then(Weak::upgrade).is_some_and(|before| before.is_lost())
     }
 
     /// When it comes elsewhere: the group up to which not all of it may.
@@ -172,6 +198,23 @@ impl Rest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_lost_is_not_looked_for_behind_others_who_have_lost_him() {
+        let (origin, lost, other) = (NodeId(1), NodeId(2), NodeId(3));
+        let over = |hops: &[NodeId]| Route { origin, hops: hops.to_vec(), epoch: 0 };
+        let carried = Carried::default();
+        assert!(carried.goes_to(&over(&[lost, other]), Some(other)), "he asks us to leave");
+        carried.lose(Some(lost));
+        assert!(!carried.goes_to(&over(&[lost, other]), Some(other)));
+        assert!(carried.goes_to(&over(&[other]), Some(other)), "there is another way");
+        assert!(carried.goes_to(&over(&[lost]), Some(lost)), "he is back");
+        carried.lose(Some(origin));
+        assert!(!carried.goes_to(&over(&[other]), Some(other)));
+        assert!(carried.goes_to(&over(&[]), Some(origin)));
+        carried.lose(None);
+        assert!(carried.is_lost() && carried.goes_to(&over(&[other]), None), "nobody says who");
+    }
 
     #[test]
     fn what_comes_here_alone_is_waited_for() {

@@ -329,7 +329,7 @@ pub const NODE_REQUEST_STREAMS: u32 = 1_024;
 /// Data streams that an upstream may have open to us.
 pub const UPLINK_DATA_STREAMS: u32 = 1_024;
 
-/// An upstream that is not heard of for so long is lost, and what it told of is gone: viewers have run dry by then.
+/// An upstream that is not heard of for so long is lost: viewers have run dry by then.
 pub const UPLINK_IDLE: Duration = Duration::from_secs(10);
 
 /// Something is said to it so often.
@@ -366,11 +366,15 @@ pub const UPLINK_LAST_MAX: Duration = Duration::from_secs(5);
 /// and a group may last for ten seconds.
 pub const UPLINK_MOVE_MAX: Duration = Duration::from_secs(30);
 
+/// What an upstream brought that is lost waits for so long for who brings it next, as it does for an encoder: who is back within ten
+/// seconds, or was cut off, is connected to by then, and who watches has run dry.
+pub const UPLINK_HELD: Duration = Duration::from_secs(15);
+
 /// A track of it that has all come from elsewhere is taken from it for so long still: a group of which the first packet was lost begins
 /// behind the next one.
 pub const UPLINK_LATE: Duration = Duration::from_secs(2);
 
-/// Connections to an upstream that are kept so beside the one that goes on.
+/// Connections to an upstream that are kept so, or because they are lost, beside the one that goes on.
 pub const UPLINKS_GOING_MAX: usize = 2;
 
 /// How long a stop waits until upstreams have heard the goodbye.

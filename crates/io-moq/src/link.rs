@@ -7,6 +7,7 @@
 mod data;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -456,6 +457,18 @@ impl Driver {
                     self.last_turns -= 1;
                     tokio::task::yield_now().await;
                 }
+            }
+        }
+    }
+
+    /// Runs the jobs that are left when the connection is over: they wait for something else than the peer.
+    pub(crate) async fn run_on(&mut self) -> Infallible {
+        loop {
+            self.drain();
+            let link = self.link.clone();
+            tokio::select! {
+                () = link.changed.notified() => {}
+                Some(_) = self.jobs.next() => {}
             }
         }
     }

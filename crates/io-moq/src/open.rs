@@ -16,10 +16,12 @@ use spine::{
     TrackInfo, TrackName, TrackRequest, Waiting,
 };
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::handover::{Carried, Stage};
 use crate::limits::{
-    PUBLISHED_TRACKS_MAX, UNTOLD_MAX, UNTOLD_PER_NAMESPACE_MAX, UPLINK_SETTLE, WANTED_MAX,
+    PUBLISHED_TRACKS_MAX, UNTOLD_MAX, UNTOLD_PER_NAMESPACE_MAX, UPLINK_MOVE_MAX, UPLINK_SETTLE,
+    WANTED_MAX,
 };
 use crate::names::namespace_of;
 use crate::play::at;
@@ -221,24 +223,44 @@ impl OpenBroadcasts {
     }
 
     /// The broadcast of a namespace that an upstream has, if another one brings it and goes away, with how that brings it: it is this
-    /// one's from now on.
+    /// one's from now on, which comes by this `route` from this `peer`.
     pub(crate) fn take_over(
         &self,
         path: &Path,
+        (route, peer): (&Route, Option<NodeId>),
         by: &Arc<Carried>,
     ) -> Option<(Arc<Producer>, Arc<Carried>)> {
         let mut open = lock(&self.broadcasts);
         let there = open.get_mut(path)?;
-        let goes = |brought: &&mut Arc<Carried>| brought.stage() == Stage::Going;
+        let goes = |brought: &&mut Arc<Carried>| {
+            brought.stage() == Stage::Going && brought.goes_to(route, peer)
+        };
         let brought = there.brought.as_mut().filter(goes)?;
         let broadcast = there.producer.upgrade()?;
         if matches!(broadcast.consume().liveness(), Liveness::Ended(_)) {
             return None;
         }
+        broadcast.reroute(route.clone());
         Some((broadcast, std::mem::replace(brought, by.clone())))
     }
 
-    /// Who brought it does no more: it ends (decision 148), also where one that he took it over from has some of it still. What came
+    /// What waits for its upstream, which is lost, is over when it is another publisher's by now: his numbers and contents are others.
+    /// Whether it is.
+    pub(crate) fn gives_way(&self, path: &Path, route: &Route) -> bool {
+        let mut open = lock(&self.broadcasts);
+        let waits = |there: &&There| {
+            there.brought.as_ref().is_some_and(|it| it.stage() == Stage::Going && it.is_lost())
+        };
+        let broadcast = open.get(path).filter(waits).and_then(|there| there.producer.upgrade());
+        let other = |it: &Arc<Producer>| it.consume().route().origin != route.origin;
+        let Some(broadcast) = broadcast.filter(other) else { return false };
+        open.remove(path);
+        drop(open);
+        broadcast.end_for_all(Close::SourceLost);
+        true
+    }
+
+    /// Who brought it does no more, and nobody has taken it over: it ends (decision 148), also where one that he took it over from has some of it still. What came
     /// from him alone has ended, and who asks for something new would ask nobody.
     pub(crate) fn loses(&self, path: &Path, by: &Arc<Carried>) {
         let open = lock(&self.broadcasts);
@@ -250,7 +272,7 @@ impl OpenBroadcasts {
         }
     }
 
-    /// Hears of broadcasts whose upstreams go away.
+    /// Hears of broadcasts whose upstreams go away, or are lost.
     pub(crate) fn going(&self) -> watch::Receiver<()> {
         self.going.subscribe()
     }
@@ -281,7 +303,7 @@ impl OpenBroadcasts {
     }
 
     /// What keeps a broadcast.
-    fn there(&self, path: &Path) -> Option<Arc<Producer>> {
+    pub(crate) fn there(&self, path: &Path) -> Option<Arc<Producer>> {
         lock(&self.broadcasts).get(path)?.producer.upgrade()
     }
 
@@ -514,7 +536,7 @@ impl Relaying {
                         own.asked.insert(name.clone());
                         let largest = offered.parameters.largest.map(at);
                         let info = TrackInfo { largest, ..info_of(&offered.properties) };
-                        own.broadcast.derive(name, info)
+                        own.broadcast.derive_anew(name, info)
                     }
                     _ => Err(PublishError::TooManyTracks),
                 };
@@ -572,7 +594,7 @@ impl Relaying {
         let new_group = wanted.map(|(largest, _)| largest);
         let unwanted = self.upstream.then(|| -> Unwanted { Box::pin(request.unwanted()) });
         let make = move |info| match info {
-            Ok(info) => request.accept(info).ok(),
+            Ok(info) => request.accept_anew(info).ok(),
             Err(code) => {
                 // draft-18 §2.5.1: who asked for it is told so.
                 if code == RequestCode::UnsupportedExtension {
@@ -663,21 +685,21 @@ impl Relaying {
         }
         let (pull, link) = (publisher.uplink.clone(), publisher.link.clone());
         self.taking.push(Box::pin(async move {
-            let _turn = match &pull {
+            let turn = match &pull {
                 Some(pull) => pull.fetches.acquire().await.ok(),
                 None => None,
             };
-            if let Some(pull) = &pull
-                && link.with(|session| session.peer_goes_away())
-            {
-                // Whoever takes over what it brings is asked, once this is dropped.
-                pull.carried.stage_after(Stage::Going).await;
-                drop(request);
+            // Nobody may have waited so long.
+            if !request.is_wanted() {
                 return Over::Fetched;
             }
-            // Nobody may have waited so long.
-            if request.is_wanted() {
-                upstream::fetch(link, namespace, request).await;
+            let left = upstream::fetch(link, namespace, request).await;
+            drop(turn);
+            if let (Some(request), Some(pull)) = (left, pull) {
+                // Whoever takes over what it brings is asked, once this is dropped; that it goes may be heard of behind the answer.
+                let taken_over = pull.carried.stage_after(Stage::Going);
+                let _ = timeout(UPLINK_MOVE_MAX, taken_over).await;
+                drop(request);
             }
             Over::Fetched
         }));
@@ -695,7 +717,9 @@ impl Relaying {
                     .is_some_and(|before| !before.comes_elsewhere(&key));
                 let (at, name) = key;
                 let Some(place) = self.places.get_mut(&at) else { return };
-                if waits || place.broadcast.get(&name).is_none() {
+                let there = place.broadcast.get(&name);
+                // One that is over may come again under its name.
+                if waits || there.is_none_or(|track| track.ended().is_some()) {
                     place.asked.remove(&name);
                 }
                 // It may be there in a moment: its publisher moves, too.

@@ -297,13 +297,18 @@ pub(crate) enum Denied {
 }
 
 impl Denied {
-    /// Whether that is because the peer goes away (draft-18 §10.4): the same may be had of another one.
+    /// Whether that is because the peer goes away (draft-18 §10.4), or is lost: the same may be had of another one.
     fn by_who_goes(&self, link: &Link) -> bool {
         match self {
             Self::Answered(error) => error.code == RequestCode::GoingAway,
-            Self::Over | Self::Misuse => link.with(|session| session.peer_goes_away()),
+            Self::Over | Self::Misuse => is_left_behind(link),
         }
     }
+}
+
+/// Whether the peer takes no requests any more, as it goes away or is lost.
+pub(crate) fn is_left_behind(link: &Link) -> bool {
+    link.connection.is_over() || link.with(|session| session.peer_goes_away())
 }
 
 /// A subscription of ours that the peer has agreed to. Dropped, it is cancelled.
@@ -478,8 +483,15 @@ pub(crate) async fn ask_over(
     let asked = Asked::new(link, id);
     let until = Instant::now() + SUBSCRIBE_ANSWER_MAX;
     loop {
-        // Who never answers is asked no longer: what waits for it would stay.
-        match timeout_at(until, told.recv()).await.ok().flatten() {
+        // Who never answers is asked no longer: what waits for it would stay. Nor is an upstream that is lost.
+        let news = async {
+            tokio::select! {
+                biased;
+                news = told.recv() => news,
+                _ = link.connection.closed(), if pull.is_some() => None,
+            }
+        };
+        match timeout_at(until, news).await.ok().flatten() {
             Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                 Answer::Ok { properties, parameters } => {
                     let known = None;

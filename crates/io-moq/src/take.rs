@@ -4,7 +4,7 @@ mod fault;
 mod wants;
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +101,12 @@ pub(crate) async fn take(
     let mut end = None;
     let mut hands = target.hands.take();
     let mut rest = Rest::new(target.largest.map(|largest| largest.group));
+    // Who follows one that was lost may have begun anew, where nobody says who he is.
+    let follows = hands.as_ref().is_some_and(Hands::follows_who_is_lost)
+        && link.with(|session| session.peer_node()).is_none();
+    let oldest = track.consume().oldest_group().filter(|_| follows);
+    let begins_anew = |group: u64| oldest.is_some_and(|oldest| group < oldest);
+    let mut anew = target.largest.is_some_and(|largest| begins_anew(largest.group));
     if let Some(hands) = &mut hands
         && hands.takes_over()
     {
@@ -114,9 +120,25 @@ pub(crate) async fn take(
         }
     }
     let mut wanted = Wants::new(target);
+    // Once the connection is lost nothing more comes here; whoever brings it next is waited for (decision 160).
+    let (mut lost, hands_on) = (false, hands.is_some());
+    let mut gone = pin!(async {
+        match hands_on {
+            true => drop(link.connection.closed().await),
+            false => std::future::pending().await,
+        }
+    });
     // When it is left, if nothing more has begun by then.
     let mut left: Option<Instant> = None;
     let taken = loop {
+        if anew {
+            // Who waits for what comes behind the old numbers would wait for ever.
+            track.end(Close::SourceLost);
+            break Taken::Refused;
+        }
+        if lost && rest.is_given() && streams.is_empty() {
+            break Taken::HandedOver;
+        }
         left = match rest.is_over() && past.is_empty() {
             true => left.or_else(|| Some(Instant::now() + UPLINK_LATE)),
             false => None,
@@ -161,6 +183,7 @@ pub(crate) async fn take(
                     let DataHeader::Subgroup(SubgroupHeader { group, .. }) = data.header else {
                         continue;
                     };
+                    anew = begins_anew(group);
                     if rest.takes(group) {
                         rest.opens(group);
                         let stream = subgroup(&link, data, &track, &flow);
@@ -170,6 +193,7 @@ pub(crate) async fn take(
                 }
                 Some(Told::Datagram(queued)) => {
                     let Some(datagram) = queued.take() else { continue };
+                    anew = begins_anew(datagram.group);
                     if !rest.takes(datagram.group) {
                         continue;
                     }
@@ -230,6 +254,10 @@ pub(crate) async fn take(
                 continue;
             }
             () = at_last(left) => break Taken::HandedOver,
+            () = &mut gone, if !lost => {
+                lost = true;
+                continue;
+            }
         };
         let Some(fault) = fault else { continue };
         if let Some(why) = fault.malformed() {

@@ -2,6 +2,7 @@
 //! can take their place.
 
 mod congestion;
+mod early;
 mod grants;
 mod room;
 mod shards;
@@ -30,6 +31,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, Signatu
 
 use crate::limits;
 use congestion::DelayConfig;
+pub(crate) use early::Known;
 use grants::Grants;
 use room::Room;
 #[cfg(test)]
@@ -271,26 +273,6 @@ impl Endpoint {
     ) -> Result<Connection, ConnectError> {
         let config = client_config(trust, protocols)
             .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
-        let connecting = self.quic().connect_with(config, to, name)?;
-        Ok(Connection::raw(finish(connecting).await?))
-    }
-
-    /// The same to a relay that we pull from: that it is gone is to be known soon.
-    pub(crate) async fn connect_up(
-        &self,
-        to: SocketAddr,
-        name: &str,
-        trust: Trust,
-        protocols: &[&str],
-    ) -> Result<Connection, ConnectError> {
-        let mut config = client_config(trust, protocols)
-            .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
-        let mut transport = transport();
-        transport
-            .receive_window(VarInt::from_u32(limits::UPLINK_RECEIVE_WINDOW))
-            .keep_alive_interval(Some(limits::UPLINK_KEEP_ALIVE))
-            .max_idle_timeout(quinn::IdleTimeout::try_from(limits::UPLINK_IDLE).ok());
-        config.transport_config(Arc::new(transport));
         let connecting = self.quic().connect_with(config, to, name)?;
         Ok(Connection::raw(finish(connecting).await?))
     }
@@ -556,6 +538,8 @@ pub struct Connection {
     web: Option<Arc<Web>>,
     /// Ready once the handshake is over, if it was not when this was made.
     early: Option<Shared<quinn::ZeroRttAccepted>>,
+    /// What was spoken the last time, with a server that is known from then.
+    resumed: Option<Vec<u8>>,
 }
 
 impl Connection {
@@ -565,26 +549,27 @@ impl Connection {
         if let Some(early) = self.early.clone() {
             early.await;
         }
-        self.quic.close_reason().is_none()
+        !self.is_over()
     }
 
     fn raw(quic: quinn::Connection) -> Self {
         let (room, grants) = (Arc::new(Room::new(quic.clone())), Grants::new(quic.clone()));
         let first_peer = quic.remote_address();
-        Self { room, grants, quic, first_peer, web: None, early: None }
+        Self { room, grants, quic, first_peer, web: None, early: None, resumed: None }
     }
 
     fn web(web: Web) -> Self {
         let (quic, room, grants) = (web.quic().clone(), web.room().clone(), web.grants().clone());
         let first_peer = quic.remote_address();
-        Self { quic, room, grants, first_peer, web: Some(Arc::new(web)), early: None }
+        let (web, early, resumed) = (Some(Arc::new(web)), None, None);
+        Self { quic, room, grants, first_peer, web, early, resumed }
     }
 
     /// What was negotiated, by ALPN or by the session's handshake.
     pub fn protocol(&self) -> Option<Vec<u8>> {
         match &self.web {
             Some(web) => Some(web.hello.protocol.clone().into_bytes()),
-            None => alpn(&self.quic),
+            None => alpn(&self.quic).or_else(|| self.resumed.clone()),
         }
     }
 
@@ -646,6 +631,11 @@ impl Connection {
             Some(web) => web.closed().await,
             None => Ended::from(self.quic.closed().await),
         }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.quic.close_reason().is_some()
     }
 
     /// Waits until the last words are with the peer, or the peer is gone.

@@ -27,10 +27,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::client::{Client, Denial, Over, Pulling, Server};
 use crate::clock;
-use crate::limits::{SUBSCRIBE_ANSWER_MAX, UPLINK_MOVE_MAX, UPLINK_TOKEN_LOOK, UPLINKS_GOING_MAX};
+use crate::limits::{
+    SUBSCRIBE_ANSWER_MAX, UPLINK_HELD, UPLINK_MOVE_MAX, UPLINK_TOKEN_LOOK, UPLINKS_GOING_MAX,
+};
 use crate::link::{Link, Told};
 use crate::session::Relay;
-use crate::transport::Trust;
+use crate::transport::{Known, Trust};
 use again::{Again, Ended, Said};
 use all::Stay;
 pub(crate) use all::Uplinks;
@@ -72,12 +74,21 @@ async fn run(
     let stranger = NodeId(random() >> 11 | 1);
     let (mut server, mut again) = (uplink.server.clone(), Again::new());
     let mut said = Said::default();
-    // Those that have asked us to leave: what they bring goes on until it comes from elsewhere.
+    // Those that have asked us to leave, or are lost: what they bring, or have brought, is kept until it comes from elsewhere.
     let mut going = VecDeque::new();
+    // What resumes a session there; tried where one was good a moment ago.
+    let (mut known, mut early) = (Arc::<Known>::default(), false);
     loop {
         // A task of its own: what panics in it ends that connection alone.
         let mut link = JoinSet::new();
-        let there = There { uplink: uplink.clone(), relay: relay.clone(), places: places.clone() };
+        let there = There {
+            uplink: uplink.clone(),
+            relay: relay.clone(),
+            places: places.clone(),
+            known: known.clone(),
+            // Its path may hold a token, which is not said early: that has no forward secrecy (RFC 9001 §9.1).
+            early: early && matches!(&*server.path, "" | "/"),
+        };
         let (tell, mut told) = mpsc::unbounded_channel();
         link.spawn(there.once(server.clone(), stranger, tell, stay.clone()));
         let ended = tokio::select! {
@@ -96,18 +107,25 @@ async fn run(
         if matches!(ended, Ended::Left) {
             break;
         }
-        server = ended.next(&uplink.server);
+        early = stood.is_some();
+        if matches!(ended, Ended::TooEarly) {
+            continue;
+        }
+        let next = ended.next(&uplink.server);
+        if next != server {
+            (server, known) = (next, Arc::default());
+        }
         let (words, advice) = ended.words();
         if matches!(ended, Ended::Over(Over::GoAway { .. })) {
             tracing::info!(upstream = name, "moq: an upstream goes away");
-            // One that told nothing before it asked us to leave brings nothing: it has no place among those that do.
-            going.retain_mut(brings);
-            if brings(&mut link) {
-                going.truncate(UPLINKS_GOING_MAX - 1);
-                going.push_front(link);
-            }
         } else if said.is_new(&words, stood.is_some()) {
             tracing::warn!(upstream = name, reason = words, advice, "moq: no upstream");
+        }
+        // One that told nothing before brings nothing: it has no place among those that do.
+        going.retain_mut(brings);
+        if brings(&mut link) {
+            going.truncate(UPLINKS_GOING_MAX - 1);
+            going.push_front(link);
         }
         let wait = again.after(&ended, stood, clock::now(), random());
         tokio::select! {
@@ -120,13 +138,13 @@ async fn run(
     }
 }
 
-/// Whether this connection is there still.
+/// Whether this connection is there still, or what it has brought.
 fn brings(link: &mut JoinSet<(Ended, Option<Duration>)>) -> bool {
     while link.try_join_next().is_some() {}
     !link.is_empty()
 }
 
-/// Says that an upstream asks us to leave, and for how long it has told what it has.
+/// Says that an upstream asks us to leave, or is lost, and for how long it has told what it has.
 type Tell = mpsc::UnboundedSender<(Ended, Option<Duration>)>;
 
 /// Where an upstream is, and what is done with what it tells.
@@ -134,6 +152,8 @@ struct There {
     uplink: Arc<Uplink>,
     relay: Arc<Relay>,
     places: Arc<Semaphore>,
+    known: Arc<Known>,
+    early: bool,
 }
 
 impl There {
@@ -145,10 +165,11 @@ impl There {
         tell: Tell,
         mut stay: watch::Receiver<Stay>,
     ) -> (Ended, Option<Duration>) {
-        let Self { uplink, relay, places } = &self;
+        let Self { uplink, relay, places, known, early } = &self;
         // It may ask us for nothing.
         let nothing = Origin::new(spine::Limits { broadcasts: 0, ..spine::Limits::default() });
-        let as_node = Some(Pulling { node: relay.node, logs: relay.logs.clone() });
+        let (logs, known) = (relay.logs.clone(), known.clone());
+        let as_node = Some(Pulling { node: relay.node, logs, known, early: *early });
         let connecting = Client::connect_as(&server, uplink.trust.clone(), nothing, as_node);
         let connected = tokio::select! {
             connected = connecting => connected,
@@ -200,18 +221,28 @@ impl There {
             });
         }
         let mut answer = std::pin::pin!(sleep(SUBSCRIBE_ANSWER_MAX));
+        let connection = told.link.connection.clone();
+        let mut too_early = std::pin::pin!(async {
+            if !connection.was_too_early().await {
+                std::future::pending::<()>().await;
+            }
+        });
         let ended = {
             let (goes, mut away) = mpsc::unbounded_channel();
             let mut replaced = stay.clone();
             let mut run = std::pin::pin!(async {
                 loop {
                     match client.run().await {
-                        Over::GoAway { uri } => drop(goes.send(uri)),
+                        over @ Over::GoAway { .. } => drop(goes.send((over, UPLINK_MOVE_MAX))),
+                        Over::Ended(lost) if client.was_lost(&lost) => {
+                            drop(goes.send((Over::Ended(lost), UPLINK_HELD)));
+                            match client.run_on().await {}
+                        }
                         over @ Over::Ended(_) => return over,
                     }
                 }
             });
-            // When it has asked us to leave: until then at most.
+            // When it has asked us to leave, or is lost: until then at most.
             let mut until: Option<Instant> = None;
             loop {
                 let left = async {
@@ -230,6 +261,7 @@ impl There {
                         Err(_) if until.is_some() => asked.clear(),
                         Err(ended) => break ended,
                     },
+                    () = &mut too_early => break Ended::TooEarly,
                     () = &mut answer, if told.since.is_none() => break Ended::Silent,
                     () = stays_until(&mut stay, |stay| stay == Stay::Gone) => break Ended::Left,
                     () = replaced, if until.is_none() => {
@@ -239,12 +271,18 @@ impl There {
                         told.leave();
                         until = Some(Instant::now() + UPLINK_MOVE_MAX);
                     }
-                    Some(uri) = away.recv(), if until.is_none() => {
-                        let asks = Ended::Over(Over::GoAway { uri });
-                        let Some(since) = told.since else { break asks };
-                        told.leave();
-                        until = Some(Instant::now() + UPLINK_MOVE_MAX);
-                        let _ = tell.send((asks, Some(clock::now().duration_since(since))));
+                    Some((over, most)) = away.recv() => {
+                        let lost = matches!(over, Over::Ended(_));
+                        let Some(since) = told.since else { break Ended::Over(over) };
+                        if lost {
+                            told.connected.is_silent();
+                        }
+                        if until.is_none() {
+                            told.leave();
+                            until = Some(Instant::now() + most);
+                            let stood = clock::now().duration_since(since);
+                            let _ = tell.send((Ended::Over(over), Some(stood)));
+                        }
                     }
                     // All of it comes from elsewhere.
                     _ = carried.recv(), if until.is_some() => break Ended::Left,

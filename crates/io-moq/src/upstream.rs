@@ -12,7 +12,7 @@ use moqt::data::{FetchItem, FetchObject, FetchReader, Missing, Via};
 use moqt::session::{Command, Event};
 use moqt::{
     Answer, DataError, Fetch, GroupOrder, Location, Namespace, Parameters, Range, Request,
-    RequestId, ResetCode,
+    RequestCode, RequestError, RequestId, ResetCode,
 };
 use spine::group::SubgroupProducer;
 use spine::{
@@ -26,16 +26,21 @@ use crate::limits::{
     FETCH_MAX, FETCH_UNREAD_MAX, FETCHED_OBJECT_BYTES_MAX, HURRY_MAX, PAST_PRIORITY,
 };
 use crate::link::{DataStream, Link, Told};
+use crate::publish::is_left_behind;
 use crate::transport::Read;
 
 /// What is asked for without a word is as urgent as this (draft-18 §10.2.6).
 pub(crate) const PRIORITY: u8 = 128;
 
 /// Asks the publisher, and answers with what it says. A publisher that does not know is passed over: the next
-/// responder is asked then.
-pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchRequest) {
+/// responder is asked then. One that goes away, or is lost before it answers, knows it perhaps: the request comes back.
+pub(crate) async fn fetch(
+    link: Arc<Link>,
+    namespace: Namespace,
+    request: FetchRequest,
+) -> Option<FetchRequest> {
     let name = Bytes::copy_from_slice(request.name().as_bytes());
-    let Ok(track) = moqt::TrackName::new(namespace, name) else { return };
+    let track = moqt::TrackName::new(namespace, name).ok()?;
     let (start, end) = request.range().into_inner();
     let range = Range {
         start: Location::new(start.group, start.object),
@@ -45,11 +50,15 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
         Order::Ascending => GroupOrder::Ascending,
         Order::Descending => GroupOrder::Descending,
     };
-    let Ok((_asked, covered, data)) = ask(&link, track, range, (order, None)).await else { return };
+    let (_asked, covered, data) = match ask(&link, track, range, (order, None)).await {
+        Ok(asked) => asked,
+        Err(Unanswered::LeftBehind) => return Some(request),
+        Err(Unanswered::Refused(_)) => return None,
+    };
     let into = To::Answer(request.accept());
     let mut answering = Answering { into, order, range, covered, at: None, object: None };
     let ended = answering.run(&link, data).await;
-    let To::Answer(answer) = answering.into else { return };
+    let To::Answer(answer) = answering.into else { return None };
     match ended {
         // What the publisher did not speak of is behind its largest object.
         Ok(()) => answer.end(),
@@ -57,6 +66,7 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
         Err(Broken::Unread) => answer.leave_off(),
         Err(Broken::Off) => {}
     }
+    None
 }
 
 /// Subgroups of a group that had begun before we subscribed. They are open for as long as these are kept: what comes live may go
@@ -80,7 +90,8 @@ pub(crate) async fn begun(
     let priority = hurries.then_some(PAST_PRIORITY);
     let (asked, covered, data) = match ask(link, name, range, (order, priority)).await {
         Ok(asked) => asked,
-        Err(again) => return (Begun::new(), again),
+        Err(Unanswered::Refused(again)) => return (Begun::new(), again),
+        Err(Unanswered::LeftBehind) => return (Begun::new(), Some(Duration::ZERO)),
     };
     let into = To::Track { track: track.clone(), group: largest.group, open: Begun::new() };
     let mut answering = Answering { into, order, range, covered, at: None, object: None };
@@ -113,25 +124,43 @@ pub(crate) async fn begun(
     }
 }
 
-/// Asks for a range; what the answer covers, and its stream. Or when it may be asked for again.
+/// Why a range does not come.
+enum Unanswered {
+    /// When it may be asked for again; none: never.
+    Refused(Option<Duration>),
+    /// The publisher goes away (draft-18 §10.4), or is lost.
+    LeftBehind,
+}
+
+/// Asks for a range; what the answer covers, and its stream.
 async fn ask(
     link: &Arc<Link>,
     track: moqt::TrackName,
     range: Range,
     (order, subscriber_priority): (GroupOrder, Option<u8>),
-) -> Result<(Asked, Location, DataStream), Option<Duration>> {
+) -> Result<(Asked, Location, DataStream), Unanswered> {
     // Not now: it was not said that it is for ever.
-    const NOT_NOW: Option<Duration> = Some(Duration::ZERO);
+    let not_now = || match is_left_behind(link) {
+        true => Unanswered::LeftBehind,
+        false => Unanswered::Refused(Some(Duration::ZERO)),
+    };
     let parameters =
         Parameters { group_order: Some(order), subscriber_priority, ..Parameters::default() };
     let request = Request::Fetch { fetch: Fetch::Standalone { track, range }, parameters };
-    let (id, mut told) = link.request(request).map_err(|_| NOT_NOW)?;
+    let (id, mut told) = link.request(request).map_err(|_| not_now())?;
     let asked = Asked::new(link, id);
-    let waited = timeout(FETCH_MAX, stream_of(&mut told)).await;
-    match waited.map_err(|_| NOT_NOW)? {
-        Some(Ok((covered, data))) => Ok((asked, covered, data)),
-        Some(Err(again)) => Err(again),
-        None => Err(NOT_NOW),
+    let waited = async {
+        tokio::select! {
+            biased;
+            stream = stream_of(&mut told) => stream,
+            _ = link.connection.closed() => None,
+        }
+    };
+    match timeout(FETCH_MAX, waited).await {
+        Ok(Some(Ok((covered, data)))) => Ok((asked, covered, data)),
+        Ok(Some(Err(error))) if error.code == RequestCode::GoingAway => Err(Unanswered::LeftBehind),
+        Ok(Some(Err(error))) => Err(Unanswered::Refused(error.retry_after)),
+        Ok(None) | Err(_) => Err(not_now()),
     }
 }
 
@@ -222,10 +251,10 @@ impl Drop for Asked {
     }
 }
 
-/// What the answer covers, and its stream; they come in any order. Or when to ask again, says who refuses it.
+/// What the answer covers, and its stream; they come in any order. Or what he says who refuses it.
 async fn stream_of(
     told: &mut mpsc::UnboundedReceiver<Told>,
-) -> Option<Result<(Location, DataStream), Option<Duration>>> {
+) -> Option<Result<(Location, DataStream), RequestError>> {
     let (mut covered, mut data) = (None, None);
     loop {
         match told.recv().await? {
@@ -233,7 +262,7 @@ async fn stream_of(
                 covered = Some(ok.end);
             }
             Told::Event(Event::Answered { answer: Answer::Error(error), .. }) => {
-                return Some(Err(error.retry_after));
+                return Some(Err(error));
             }
             Told::Event(Event::Answered { .. } | Event::Cancelled { .. }) => return None,
             Told::Data(stream) => data = Some(stream),

@@ -441,7 +441,12 @@ async fn find(
                 Err(_) => return None,
             },
         };
-        match broadcast.track(&track, deadline).await {
+        // What is relayed may be over and have begun again.
+        let found = match relay.open.there(&path).is_some() {
+            true => broadcast.track_anew(&track, deadline).await,
+            false => broadcast.track(&track, deadline).await,
+        };
+        match found {
             Ok(track) => Some(Ok(track)),
             // draft-18 §2.5.1
             Err(why @ LookupError::NotUnderstood) => {
@@ -453,6 +458,10 @@ async fn find(
     };
     if let Ok(Some(found)) = timeout(LOOKUP, here()).await {
         return found;
+    }
+    // It is over, and nobody begins it again: what there is of it is here.
+    if let Some(track) = origin.get(&path).and_then(|broadcast| broadcast.get(&track)) {
+        return Ok(track);
     }
     // A catalog names packaged tracks before their first part is made.
     let beginning = wait.is_zero() && origin.get(&path).is_some_and(|b| is_live(&b));

@@ -161,7 +161,7 @@ impl Shared {
         self: &Arc<Self>,
         name: TrackName,
         info: TrackInfo,
-        term: Term,
+        (term, anew): (Term, bool),
     ) -> Result<track::Producer, PublishError> {
         let (track, want, _woken) = {
             let mut state = lock(&self.state);
@@ -174,7 +174,9 @@ impl Shared {
             if term != DERIVED && term != state.term {
                 return Err(PublishError::Closed(Close::Replaced));
             }
-            if let Some(track) = state.tracks.get(&name) {
+            if let Some(track) = state.tracks.get(&name)
+                && !(anew && track.has_ended())
+            {
                 return Ok(track::Producer::new(track.clone(), term));
             }
             if term != DERIVED {
@@ -249,7 +251,7 @@ impl Producer {
 
     /// Makes a track, or goes on with one that is there (of a parked broadcast, say).
     pub fn track(&self, name: TrackName, info: TrackInfo) -> Result<track::Producer, PublishError> {
-        self.shared.add(name, info, self.term)
+        self.shared.add(name, info, (self.term, false))
     }
 
     /// A consumer of this broadcast.
@@ -359,10 +361,21 @@ impl Consumer {
 
     /// A track: the one that is there, else one that a responder makes before `deadline`.
     pub fn track(&self, name: &TrackName, deadline: Instant) -> Pending<track::Consumer> {
+        self.find(name, deadline, false)
+    }
+
+    /// The same, where responders are asked for one that is over as well: it may have begun again.
+    pub fn track_anew(&self, name: &TrackName, deadline: Instant) -> Pending<track::Consumer> {
+        self.find(name, deadline, true)
+    }
+
+    fn find(&self, name: &TrackName, deadline: Instant, anew: bool) -> Pending<track::Consumer> {
         let (broadcast, of) = (self.clone(), name.clone());
         let get = Box::new(move || broadcast.get(&of));
         let mut state = lock(&self.shared.state);
-        if let Some(shared) = state.tracks.get(name) {
+        if let Some(shared) = state.tracks.get(name)
+            && !(anew && shared.has_ended())
+        {
             return Pending::ready(Ok(track::Consumer { shared: shared.clone() }));
         }
         if let Life::Ended(why) = state.life {
@@ -394,7 +407,16 @@ impl Consumer {
         name: TrackName,
         info: TrackInfo,
     ) -> Result<track::Producer, PublishError> {
-        self.shared.add(name, info, DERIVED)
+        self.shared.add(name, info, (DERIVED, false))
+    }
+
+    /// The same, where one that is over under this name makes room: whoever brings it has begun it again. Its readers keep it.
+    pub fn derive_anew(
+        &self,
+        name: TrackName,
+        info: TrackInfo,
+    ) -> Result<track::Producer, PublishError> {
+        self.shared.add(name, info, (DERIVED, true))
     }
 
     /// Waits until tracks were added or the liveness changed after `seen`; answers the new revision.

@@ -375,6 +375,13 @@ impl TrackRequest {
         Ok(producer)
     }
 
+    /// The same, where one that is over under its name makes room ([`broadcast::Consumer::derive_anew`]).
+    pub fn accept_anew(self, info: TrackInfo) -> Result<track::Producer, PublishError> {
+        let producer = self.broadcast().derive_anew(self.name.clone(), info)?;
+        self.offered.0.resolve(Ok(()));
+        Ok(producer)
+    }
+
     /// Ready when nobody waits for the track any more, or it is there.
     pub fn unwanted(&self) -> impl Future<Output = ()> + Send + 'static {
         let (want, mut ticket) = (self.offered.0.clone(), Ticket::new());

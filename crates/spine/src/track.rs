@@ -355,6 +355,10 @@ impl Shared {
         });
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        lock(&self.state).end.is_some()
+    }
+
     pub(crate) fn is_read(&self) -> bool {
         lock(&self.state).readers > 0
     }

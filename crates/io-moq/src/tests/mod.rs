@@ -17,6 +17,7 @@ mod hurry;
 mod leaving;
 mod links;
 mod live;
+mod lost;
 mod malformed;
 mod moves;
 mod offers;

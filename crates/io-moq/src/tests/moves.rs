@@ -26,13 +26,18 @@ use crate::link::Told as Heard;
 use crate::transport::SendStream;
 
 /// A subgroup that is under way.
-struct Stream {
+pub(super) struct Stream {
     writer: SubgroupWriter,
     stream: SendStream,
     request: RequestId,
 }
 
-async fn begin(there: &Client, request: RequestId, group: u64, first_object: bool) -> Stream {
+pub(super) async fn begin(
+    there: &Client,
+    request: RequestId,
+    group: u64,
+    first_object: bool,
+) -> Stream {
     let alias = there.link.with(|session| session.open_data(request)).unwrap();
     let header = SubgroupHeader {
         alias,
@@ -52,7 +57,7 @@ async fn begin(there: &Client, request: RequestId, group: u64, first_object: boo
 }
 
 impl Stream {
-    async fn object(&mut self, id: u64, payload: &'static str) {
+    pub(super) async fn object(&mut self, id: u64, payload: &'static str) {
         let head = ObjectHead {
             id,
             properties: Properties::empty(),
@@ -65,14 +70,14 @@ impl Stream {
         self.stream.write(&mut [bytes.freeze()]).await.unwrap();
     }
 
-    fn end(mut self, there: &Client) {
+    pub(super) fn end(mut self, there: &Client) {
         self.stream.finish();
         there.command(Command::DataClosed { id: self.request });
     }
 }
 
 /// Answers a SUBSCRIBE: this is the largest object there.
-async fn give(told: &mut Told, largest: Option<(u64, u64)>) -> RequestId {
+pub(super) async fn give(told: &mut Told, largest: Option<(u64, u64)>) -> RequestId {
     let (id, _, _) = told.subscribe().await;
     let largest = largest.map(|(group, object)| Location::new(group, object));
     let parameters = Parameters { largest, ..Parameters::default() };
@@ -82,7 +87,7 @@ async fn give(told: &mut Told, largest: Option<(u64, u64)>) -> RequestId {
 }
 
 /// Answers the next FETCH with these objects of its first group.
-async fn give_past(told: &mut Told, payloads: &[&'static str]) {
+pub(super) async fn give_past(told: &mut Told, payloads: &[&'static str]) {
     let (id, range) = loop {
         if let (id, Request::Fetch { fetch: Fetch::Standalone { range, .. }, .. }) =
             told.peer.asked().await
@@ -90,6 +95,15 @@ async fn give_past(told: &mut Told, payloads: &[&'static str]) {
             break (id, range);
         }
     };
+    answer_past(told, (id, range), payloads).await;
+}
+
+/// Answers this FETCH so.
+pub(super) async fn answer_past(
+    told: &Told,
+    (id, range): (RequestId, Range),
+    payloads: &[&'static str],
+) {
     let (properties, parameters) = (Properties::empty(), Parameters::default());
     let ok = FetchOk { end_of_track: false, end: range.end, parameters, properties };
     told.peer.command(Command::Answer { id, answer: Answer::FetchOk(ok) });
@@ -114,21 +128,21 @@ async fn give_past(told: &mut Told, payloads: &[&'static str]) {
     told.peer.command(Command::DataClosed { id });
 }
 
-fn go_away(told: &Told, uri: String) {
+pub(super) fn go_away(told: &Told, uri: String) {
     let timeout = Duration::from_secs(20);
     told.peer.command(Command::GoAway { request: None, uri, timeout });
 }
 
 /// Somebody who watches what an upstream has, and hears of what there is.
-struct Viewer {
-    seen: Subscribed,
-    namespaces: UnboundedReceiver<Heard>,
+pub(super) struct Viewer {
+    pub(super) seen: Subscribed,
+    pub(super) namespaces: UnboundedReceiver<Heard>,
     _client: Client,
 }
 
 impl Viewer {
     /// Watches the room of this upstream, which is asked for it.
-    async fn of(rig: &Rig, told: &mut Told) -> (Self, RequestId) {
+    pub(super) async fn of(rig: &Rig, told: &mut Told) -> (Self, RequestId) {
         told.tell(&["open", "room"]);
         until("it is here", || rig.origin.get(&path(&["open", "room"])).is_some()).await;
         let client = rig.client("/").await;
@@ -146,14 +160,14 @@ impl Viewer {
         (Self { seen, namespaces, _client: client }, asked)
     }
 
-    async fn sees(&mut self, objects: &[(u64, u64, &str)]) {
+    pub(super) async fn sees(&mut self, objects: &[(u64, u64, &str)]) {
         for object in objects {
             assert_eq!(text(&self.seen.next().await), *object);
         }
     }
 
     /// Nothing has come to an end for him, and nothing came twice.
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         assert!(!self.seen.taken.is_finished(), "his subscription has ended");
         assert!(self.seen.objects.try_recv().is_err(), "something came twice");
         assert!(self.namespaces.try_recv().is_err(), "he was told that it is gone");
@@ -461,10 +475,10 @@ async fn d18_who_is_sent_to_and_fro_keeps_what_there_is() {
     viewer.check();
 }
 
-/// Who has taken it over is lost while the old one still brings some of it: what came from him alone is over, and so all of it is, to
+/// Who has taken it over leaves while the old one still brings some of it: what came from him alone is over, and so all of it is, to
 /// be there again as soon as he is.
 #[tokio::test]
-async fn d18_who_takes_over_from_an_upstream_and_is_lost_ends_what_he_took() {
+async fn d18_who_takes_over_from_an_upstream_and_leaves_ends_what_he_took() {
     let first = Upstream::new();
     let rig = edge(&[&first]).await;
     let mut old = first.accept().await;

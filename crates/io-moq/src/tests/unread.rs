@@ -17,7 +17,7 @@ use crate::clock;
 use crate::limits::{FETCH_MAX, PAST_PER_CONNECTION, UPLINK_FETCHES_MAX};
 use crate::link::Told;
 use crate::traffic::Role;
-use crate::transport::{Congestion, Network, Trust};
+use crate::transport::{Congestion, Known, Network, Trust};
 
 const CHAT: TrackName = TrackName::from_static("chat");
 
@@ -142,7 +142,8 @@ async fn what_is_live_goes_on_beside_unread_fetches_that_the_window_has_room_for
     let endpoint = archive.network.client(Shape::default()).unwrap();
     let to = archive.rig.endpoint.local_address().unwrap();
     let (trust, version) = (Trust::Fingerprint(archive.rig.hash), Version::Draft18);
-    let connected = endpoint.connect_up(to, "localhost", trust, &[version.alpn()]).await.unwrap();
+    let (with, known) = ((trust, &[version.alpn()][..]), Known::default());
+    let connected = endpoint.connect_up(to, "localhost", with, (&known, false)).await.unwrap();
     let config = Config { path: "/".to_owned(), authority: to.to_string(), ..Config::new(version) };
     let client = Client::drive(endpoint, connected, Session::client(clock::now(), config));
     let mut seen = client.subscribe(track(&["open", "room"], "chat"), next_object()).await;

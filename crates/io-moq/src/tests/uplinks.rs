@@ -1,5 +1,6 @@
 //! What an upstream can do to a node that pulls from it, and what strangers at that node can do to the link (decision 112).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,6 +42,10 @@ pub(super) struct Upstream {
     pub(super) status: Arc<UplinkStatus>,
     /// What the token in its address is to open.
     opens: Option<Namespace>,
+    /// Which node it says it is.
+    node: Option<Node>,
+    /// Where it is reached, if not at its own address.
+    pub(super) by: Option<SocketAddr>,
 }
 
 impl Upstream {
@@ -53,7 +58,13 @@ impl Upstream {
         let shown = copy(&certificate);
         let endpoint = Endpoint::server(([127, 0, 0, 1], 0).into(), shown, &protocols());
         let (endpoint, status, opens) = (endpoint.unwrap(), Arc::default(), None);
-        Self { endpoint, certificate, hash, status, opens }
+        let (node, by) = (Node::new(THERE), None);
+        Self { endpoint, certificate, hash, status, opens, node, by }
+    }
+
+    /// One that says it is this node.
+    pub(super) fn saying(self, node: Option<Node>) -> Self {
+        Self { node, ..self }
     }
 
     /// Another one, with the same certificate.
@@ -62,11 +73,16 @@ impl Upstream {
     }
 
     pub(super) fn uri(&self) -> String {
-        format!("moqt://{}/", self.endpoint.local_address().unwrap())
+        format!("moqt://{}/", self.address())
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.endpoint.local_address().unwrap()
     }
 
     pub(super) fn uplink(&self) -> Uplink {
-        let (host, port) = ("127.0.0.1".to_owned(), self.endpoint.local_address().unwrap().port());
+        let at = self.by.unwrap_or_else(|| self.address());
+        let (host, port) = ("127.0.0.1".to_owned(), at.port());
         Uplink {
             server: Server { host, port, path: "/".to_owned(), draft: None },
             trust: Trust::Fingerprint(self.hash),
@@ -85,15 +101,29 @@ impl Upstream {
 
     /// The same, who has no answer yet.
     pub(super) async fn accept_silently(&self) -> Told {
-        let incoming = soon("somebody", self.endpoint.accept()).await.unwrap();
-        let connection = incoming.accept().await.unwrap();
-        let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn)).unwrap();
-        let config = Config { node: Node::new(THERE), ..Config::new(version) };
-        let session = Session::server(clock::now(), config);
-        let mut peer = Client::drive(self.endpoint.clone(), connection, session);
-        let (id, request) = peer.asked().await;
-        assert!(matches!(request, Request::SubscribeNamespace { .. }), "{request:?}");
-        Told { peer, id }
+        loop {
+            let incoming = soon("somebody", self.endpoint.accept()).await.unwrap();
+            let connection = incoming.accept().await.unwrap();
+            let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn)).unwrap();
+            let config = Config { node: self.node, ..Config::new(version) };
+            let session = Session::server(clock::now(), config);
+            let closed = connection.clone();
+            let mut peer = Client::drive(self.endpoint.clone(), connection, session);
+            let (id, request) = tokio::select! {
+                biased;
+                // What it said came too early.
+                _ = closed.closed() => continue,
+                asked = peer.asked() => asked,
+            };
+            assert!(matches!(request, Request::SubscribeNamespace { .. }), "{request:?}");
+            let way = self.node.into_iter().map(Node::get).collect();
+            return Told { peer, id, way };
+        }
+    }
+
+    /// Nobody is known any more who was here before.
+    pub(super) fn forgets_all(&self) {
+        self.endpoint.set_certificate(copy(&self.certificate)).unwrap();
     }
 }
 
@@ -101,11 +131,14 @@ impl Upstream {
 pub(super) struct Told {
     pub(super) peer: Client,
     id: RequestId,
+    /// The nodes over which what it tells of has come, with itself as the last.
+    pub(super) way: Vec<u64>,
 }
 
 impl Told {
     pub(super) fn tell(&self, fields: &[&str]) {
-        let route = moqt::Route::new(vec![Node::new(THERE).unwrap()]).unwrap();
+        let nodes = self.way.iter().map(|node| Node::new(*node).unwrap());
+        let route = moqt::Route::new(nodes.collect()).unwrap();
         let namespace = namespace(fields);
         self.peer.command(Command::Namespace { id: self.id, namespace, route });
     }

@@ -20,6 +20,8 @@ pub(super) enum Ended {
     /// It tells of more changes than are taken.
     Restless,
     Panicked,
+    /// It took nothing of what was said with the first packet: it is said again at once.
+    TooEarly,
     /// This node stops.
     Left,
 }
@@ -43,7 +45,9 @@ impl Ended {
             Self::Refused(_) => "moq.upstream_namespaces says what is asked for",
             Self::Silent => "is it a relay of MoQ?",
             Self::Restless => "what does it tell of? moq.upstream_namespaces can leave some out",
-            Self::Over(_) | Self::Panicked | Self::Left => "it is tried again by itself",
+            Self::Over(_) | Self::Panicked | Self::TooEarly | Self::Left => {
+                "it is tried again by itself"
+            }
         };
         let words = match self {
             Self::Failed(error) => error.to_string(),
@@ -52,6 +56,7 @@ impl Ended {
             Self::Over(over) => over.reason().to_owned(),
             Self::Restless => "its namespaces come and go too fast".to_owned(),
             Self::Panicked => "an error of this program (a panic, which the log has)".to_owned(),
+            Self::TooEarly => "it does not know us from earlier".to_owned(),
             Self::Left => "this node stops".to_owned(),
         };
         // Some of them are a stranger's.

@@ -60,7 +60,7 @@ pub(super) struct Heard<'a> {
     pub(super) stranger: NodeId,
     pub(super) pull: Pull,
     pub(super) connected: ConnectedGuard,
-    /// Set when it asks us to leave.
+    /// Set when it asks us to leave, or is lost.
     pub(super) going: watch::Sender<bool>,
     /// Held by who carries something, and by this until it is going.
     pub(super) carries: Option<mpsc::Sender<Infallible>>,
@@ -107,7 +107,7 @@ impl Heard<'_> {
         Ok(())
     }
 
-    /// It asks us to leave (draft-18 §10.4): what is carried goes on until somebody else brings it, and nothing is begun.
+    /// It asks us to leave (draft-18 §10.4), or is lost: what is carried goes on until somebody else brings it, and nothing is begun.
     pub(super) fn leave(&mut self) {
         self.carries = None;
         self.beyond.clear();
@@ -180,7 +180,7 @@ impl Drop for Leaves<'_> {
     }
 }
 
-/// Until the upstream asks us to leave.
+/// Until the upstream asks us to leave, or is lost.
 pub(super) async fn asks_to_leave(going: &mut watch::Receiver<bool>) {
     let _ = going.wait_for(|going| *going).await;
 }
@@ -265,6 +265,9 @@ impl Carrier {
                     () = &mut serving => break,
                     () = asks_to_leave(&mut going), if !goes => {
                         goes = true;
+                        if self.link.connection.is_over() {
+                            carried.lose(self.peer());
+                        }
                         self.relay.open.goes(&carried);
                     }
                     withdrawn = &mut withdrawn => {
@@ -292,8 +295,10 @@ impl Carrier {
         let (mut waits, mut was) = (UPLINK_HOP.saturating_mul(hops), false);
         loop {
             let pull = self.pull.of_another();
-            if let Some((broadcast, before)) = open.take_over(&self.path, &pull.carried) {
-                broadcast.reroute(self.route.clone());
+            // He who has it now is another one: what he has is told behind the end of that.
+            was |= open.gives_way(&self.path, &self.route);
+            let way = (&self.route, self.peer());
+            if let Some((broadcast, before)) = open.take_over(&self.path, way, &pull.carried) {
                 pull.carried.keep_place(before.give_place());
                 return Some((broadcast, Pull { before: Some(Arc::downgrade(&before)), ..pull }));
             }
@@ -328,6 +333,11 @@ impl Carrier {
             drop(place);
             sleep(UPLINK_LOOK).await;
         }
+    }
+
+    /// Which node the upstream is, if it says so.
+    fn peer(&self) -> Option<NodeId> {
+        self.link.with(|session| session.peer_node()).map(|node| NodeId(node.get()))
     }
 
     /// A place among those that are carried. None: it is over.

@@ -137,13 +137,19 @@ impl ConnectedGuard {
         self.status.connections.fetch_add(1, Ordering::Relaxed);
         true
     }
+
+    /// It tells us nothing any more.
+    pub(super) fn is_silent(&mut self) {
+        let mut links = self.status.links();
+        links.telling -= usize::from(std::mem::take(&mut self.tells));
+        self.status.connected.store(links.telling > 0, Ordering::Relaxed);
+    }
 }
 
 impl Drop for ConnectedGuard {
     fn drop(&mut self) {
+        self.is_silent();
         let mut links = self.status.links();
-        links.telling -= usize::from(self.tells);
-        self.status.connected.store(links.telling > 0, Ordering::Relaxed);
         links.received += self.link.connection.numbers().bytes_received;
         links.there.retain(|link| !std::ptr::eq(link.as_ptr(), Arc::as_ptr(&self.link)));
     }

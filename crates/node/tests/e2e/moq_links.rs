@@ -179,10 +179,10 @@ fn a_node_goes_on_with_an_origin_that_was_killed_and_is_back() {
     wait_until("something to be watched", 60, sees);
     origin.child().kill();
     drop((origin, first));
-    // What is not told any more does not stay.
-    wait_says(&edge, "namespaces", &there, 0);
     wait_says(&edge, "connected", &there, 0);
-    assert_eq!(says(&edge, "subscriptions", &there), 0);
+    // What is not told any more does not stay for long.
+    wait_says(&edge, "namespaces", &there, 0);
+    wait_says(&edge, "subscriptions", &there, 0);
     let (code, output) = outcome(viewer);
     assert_eq!(code, 0, "its broadcast has ended: {output}");
     let origin = Server::start_in(AIRWAVE, &data, &settings);
@@ -193,6 +193,39 @@ fn a_node_goes_on_with_an_origin_that_was_killed_and_is_back() {
     let viewer = watch(&url, &["--insecure", "--wait", "--json"]);
     let sees = || viewer.output().contains("\"frames\":").then_some(());
     wait_until("the next one to be watched", 60, sees);
+}
+
+/// The node between two is killed while somebody watches, and is back some seconds later: a gap, and no end (decision 160).
+#[test]
+fn d18_nobody_who_watches_has_to_come_again_when_a_node_on_the_way_was_killed() {
+    let origin = Server::start(AIRWAVE, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (urls, at) = (upstreams(&[url(quic(&origin))]), free_address());
+    let listen = format!("quic.listen={at}");
+    let settings = [&*urls, ANYBODY, &listen];
+    let mut between = Server::start_in(AIRWAVE, &data, &settings);
+    let (edge, way) = (edge_of(&[&between]), at.to_string());
+    wait_says(&edge, "connected", &way, 1);
+    let input = origin.input();
+    let clip = Clip::make(&long());
+    let mut encoder = clip.publish(&input.rtmp, 1);
+    origin.wait_live(&input);
+    let viewer = watch(&address(&edge, "", &input.uid), &["--insecure", "--wait", "--json"]);
+    let seen = || edge.metric("moq_objects_total");
+    wait_until("something to be watched", 60, || (seen() > 30).then_some(()));
+    between.child().kill();
+    drop(between);
+    let _between = Server::start_in(AIRWAVE, &data, &settings);
+    wait_says(&edge, "connections_total", &way, 2);
+    let before = seen();
+    wait_until("more to be watched", 60, || (seen() > before + 30).then_some(()));
+    assert_eq!((says(&edge, "subscriptions", &way), says(&edge, "broadcasts", &way)), (3, 1));
+    assert_eq!(edge.metric("moq_subscriptions_total"), 3, "nobody had to subscribe again");
+    encoder.terminate();
+    encoder.wait(20);
+    let (code, output) = outcome(viewer);
+    assert_eq!(code, 0, "{output}");
 }
 
 /// Nodes by number, each with those that it pulls from.
