@@ -746,6 +746,7 @@ mod tests {
                 last: object == 1,
                 closes: object == 1 && closes,
                 target_ms: 1_000,
+                open: false,
                 target_duration: Some(2),
                 key_bytes: None,
             };
