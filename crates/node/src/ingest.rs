@@ -300,7 +300,8 @@ impl Ingest {
     }
 
     async fn claim(&self, input: &Input) -> Result<Claimed, Refused> {
-        self.leave_out_shown(&input.uid).await?;
+        let unavailable = |error: OwnerError| Refused::Unavailable(error.to_string());
+        self.leave_out_shown(&input.uid).await.map_err(unavailable)?;
         let claim = Claim {
             input: input.uid.clone(),
             node: self.node.clone(),
@@ -319,14 +320,14 @@ impl Ingest {
     }
 
     /// Reserves what was shown without it, so that the next claim begins above.
-    async fn leave_out_shown(&self, input: &InputUid) -> Result<(), Refused> {
+    async fn leave_out_shown(&self, input: &InputUid) -> Result<(), OwnerError> {
         loop {
             let shown = self.state().unreserved.get(input).cloned();
             let Some((owned, to)) = &shown else { return Ok(()) };
             match self.reserve_in_steps(owned, *to, 0).await {
                 // Or it has been over since: the numbers are another video's now.
                 Ok(()) | Err(OwnerError::Fenced { .. }) => {}
-                Err(error) => return Err(Refused::Unavailable(error.to_string())),
+                Err(error) => return Err(error),
             }
             // More may have been shown meanwhile.
             let mut state = self.state();
@@ -455,15 +456,11 @@ impl Ingest {
         }
         let (ingest, owned) = (self.clone(), owned.clone());
         self.tasks.spawn(async move {
-            if let Some(wait) = wait
-                && let Err(error) = {
-                    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 4);
-                    let now_ms = now_ms();
-                    let until_ms = now_ms + wait_ms + PARK_MARGIN_MS;
-                    ingest.control.park(&owned, Away { why, now_ms, until_ms }).await
-                }
-            {
-                tracing::debug!(input = %owned.input, %error, "not the owner any more");
+            if let Some(wait) = wait {
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 4);
+                let now_ms = now_ms();
+                let until_ms = now_ms + wait_ms + PARK_MARGIN_MS;
+                ingest.park(&owned, Away { why, now_ms, until_ms }).await;
             }
             ingest.parked.notify_one();
         });

@@ -1,0 +1,54 @@
+//! Who goes away or is refused at the door, and a database that refuses: what the index says goes by what became of it.
+
+use control::Presence;
+
+use super::*;
+
+/// A statement that the database gets beside the program.
+fn db(rig: &Rig, sql: &str) {
+    let db = rusqlite::Connection::open(rig._folder.path().join("db")).unwrap();
+    db.busy_timeout(Duration::from_secs(60)).unwrap();
+    db.execute_batch(sql).unwrap();
+}
+
+const REFUSE: &str = "CREATE TRIGGER refuse BEFORE UPDATE ON owners
+                      BEGIN SELECT RAISE(ABORT, 'no room'); END";
+const TAKE: &str = "DROP TRIGGER refuse";
+
+impl Rig {
+    async fn presence(&self) -> Presence {
+        self.ingest.control.standing(&self.input.uid).await.unwrap().unwrap().presence
+    }
+}
+
+#[tokio::test]
+async fn what_has_become_of_a_broadcast_is_told_until_the_index_takes_it() {
+    for left in [Left::Goodbye, Left::Lost] {
+        let rig = Rig::new().await;
+        let ingest = &rig.ingest;
+        let admitted = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+        let owner = rig.owner();
+        let mut told = std::pin::pin!(async {
+            match left {
+                Left::Goodbye => ingest.finished.notified().await,
+                _ => ingest.parked.notified().await,
+            }
+        });
+        assert!(futures_util::poll!(told.as_mut()).is_pending());
+        db(&rig, REFUSE);
+        (admitted.leave)(admitted.publication, left);
+        for _ in 0..50 {
+            rig.asked(&owner).await;
+            if futures_util::poll!(told.as_mut()).is_ready() {
+                panic!("{left}: {:?} is as it stays", rig.presence().await);
+            }
+        }
+        db(&rig, TAKE);
+        told.await;
+        let expect = match left {
+            Left::Goodbye => Presence::Off(End::Goodbye),
+            _ => Presence::Away(End::SourceLost),
+        };
+        assert_eq!(rig.presence().await, expect, "{left}");
+    }
+}
