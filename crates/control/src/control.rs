@@ -187,6 +187,19 @@ impl Control {
         self.engine.write(move |db| ownership::claim(db, &claim)).await
     }
 
+    /// The same for who has shown this stream key: refused, in the same transaction, if it is no longer the input's.
+    pub async fn claim_with_key(&self, claim: Claim, key: &Secret) -> Result<Claimed, ClaimError> {
+        let hash = key.hash();
+        let claimed = move |db: &Connection| {
+            let of = inputs::by_key(db, KeyKind::Stream, &hash, claim.now_ms)?;
+            match of.is_some_and(|input| input.uid == claim.input) {
+                true => ownership::claim(db, &claim),
+                false => Err(ClaimError::OtherKey),
+            }
+        };
+        self.engine.write(claimed).await
+    }
+
     /// Ends the broadcast.
     pub async fn release(&self, owned: &Owned, why: End, now_ms: u64) -> Result<Ended, OwnerError> {
         let owned = owned.clone();

@@ -136,12 +136,12 @@ impl Ingest {
 
     async fn admit(self: Arc<Self>, asking: Asking) -> Result<Admitted, Refused> {
         let Asking { key, path, peer, protocol, encoder, clock } = asking;
-        let address = peer.ip().to_canonical();
-        let input = self.input_of(key, path, address).await?;
+        let (address, key) = (peer.ip().to_canonical(), Secret::new(key));
+        let input = self.input_of(&key, path, address).await?;
         self.check_rivals(&input.uid, address)?;
         self.finish_before(&input.uid).await;
         let rival_alive = self.heard_lately(&input.uid);
-        let claimed = self.claim(&input).await?;
+        let claimed = self.claim(&input, &key).await?;
         let past = self.past(&claimed).await?;
         // Nothing is waited for from here on: who is dropped leaves nothing half begun. Others may be at the same place with
         // claims that are newer or older, and in any order.
@@ -176,11 +176,11 @@ impl Ingest {
     /// The input that this key is for, if it may be published to at all.
     async fn input_of(
         &self,
-        key: String,
+        key: &Secret,
         path: Option<Path>,
         address: IpAddr,
     ) -> Result<Input, Refused> {
-        let found = self.control.input_by_key(KeyKind::Stream, &Secret::new(key), now_ms()).await;
+        let found = self.control.input_by_key(KeyKind::Stream, key, now_ms()).await;
         let Some(input) = found.map_err(|e| Refused::Unavailable(e.to_string()))? else {
             let may_guess = self.attempts.wrong(address, now_ms());
             return Err(if may_guess { Refused::UnknownKey } else { Refused::TooManyAttempts });
@@ -299,7 +299,7 @@ impl Ingest {
         newest.any(|at| at.elapsed() < HEARD_LATELY)
     }
 
-    async fn claim(&self, input: &Input) -> Result<Claimed, Refused> {
+    async fn claim(&self, input: &Input, key: &Secret) -> Result<Claimed, Refused> {
         let unavailable = |error: OwnerError| Refused::Unavailable(error.to_string());
         self.leave_out_shown(&input.uid).await.map_err(unavailable)?;
         let claim = Claim {
@@ -312,9 +312,9 @@ impl Ingest {
             resume_within_ms: u64::try_from(self.wait(input).as_millis()).unwrap_or(u64::MAX),
             new_video: VideoUid::from_random(random()),
         };
-        self.control.claim(claim).await.map_err(|error| match error {
+        self.control.claim_with_key(claim, key).await.map_err(|error| match error {
             ClaimError::Disabled => Refused::Disabled,
-            ClaimError::NoSuchInput => Refused::UnknownKey,
+            ClaimError::NoSuchInput | ClaimError::OtherKey => Refused::UnknownKey,
             other => Refused::Unavailable(other.to_string()),
         })
     }

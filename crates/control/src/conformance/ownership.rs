@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{NOW, WAIT, an_input, away, claim, on_air, segment, uid, video_uid};
+use super::{NOW, WAIT, an_input, away, claim, on_air, random, segment, uid, video_uid};
 use crate::ClaimMode::{IfFree, TakeOver};
 use crate::limits::{GROUP_BLOCK, OUTAGE_NUMBERS, RESERVE_AHEAD};
 use crate::{
@@ -29,6 +29,19 @@ pub async fn a_claim_needs_an_input_that_is_enabled(control: &Control) {
     let off = InputSettings { enabled: false, ..InputSettings::default() };
     control.update_input(&uid(1), Expect::Any, off, NOW).await.unwrap();
     assert_eq!(control.claim(claim(1, TakeOver, NOW)).await, Err(ClaimError::Disabled));
+}
+
+pub async fn a_claim_with_a_key_needs_the_inputs_own(control: &Control) {
+    an_input(control, 1).await;
+    let other = control.create_input(uid(2), InputSettings::default(), random(3), NOW).await;
+    let key = async |input| control.input_keys(&input).await.unwrap().unwrap().stream_key;
+    let (old, of_other) = (key(uid(1)).await, key(other.unwrap().uid).await);
+    let ask = async |session, key| control.claim_with_key(claim(session, TakeOver, NOW), key).await;
+    assert_eq!(ask(1, &of_other).await, Err(ClaimError::OtherKey));
+    assert_eq!(ask(1, &old).await.unwrap().owned.epoch, Epoch(1));
+    control.rotate_keys(&uid(1), random(4), NOW, None).await.unwrap();
+    assert_eq!(ask(2, &old).await, Err(ClaimError::OtherKey));
+    assert_eq!(ask(3, &key(uid(1)).await).await.unwrap().owned.epoch, Epoch(2), "nothing taken");
 }
 
 pub async fn a_claim_whose_answer_was_lost_is_repeated(control: &Control) {
