@@ -24,7 +24,7 @@ use package::{CutRules, Rules};
 use record::{Backlog, History, Recording, Space, Status};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use self::broadcast::shown_end;
 pub(crate) use self::found::Found;
@@ -115,6 +115,17 @@ struct Active {
     found: Arc<Found>,
 }
 
+/// An encoder that is on the air, and may be gone before it hears of that: then it has come and was lost.
+struct Untaken(Option<Admitted>);
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        if let Some(Admitted { publication, leave }) = self.0.take() {
+            leave(publication, Left::Lost);
+        }
+    }
+}
+
 impl Ingest {
     /// The door that drivers knock on.
     pub(crate) fn door(self: &Arc<Self>) -> Door {
@@ -135,17 +146,57 @@ impl Ingest {
     }
 
     async fn admit(self: Arc<Self>, asking: Asking) -> Result<Admitted, Refused> {
-        let Asking { key, path, peer, protocol, encoder, clock } = asking;
-        let (address, key) = (peer.ip().to_canonical(), Secret::new(key));
-        let input = self.input_of(&key, path, address).await?;
+        let (address, key) = (asking.peer.ip().to_canonical(), Secret::new(asking.key.clone()));
+        let input = self.input_of(&key, asking.path.clone(), address).await?;
         self.check_rivals(&input.uid, address)?;
         self.finish_before(&input.uid).await;
+        self.let_in(input, key, asking).await
+    }
+
+    /// A claim takes the input from whoever has it, also from the recorder of what is on the air: what follows it happens
+    /// whether or not the encoder waits for it.
+    async fn let_in(
+        self: &Arc<Self>,
+        input: Input,
+        key: Secret,
+        asking: Asking,
+    ) -> Result<Admitted, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let ingest = self.clone();
+        self.tasks.spawn(async move {
+            let _ = answer.send(ingest.enter(&input, &key, asking).await);
+        });
+        let stopped = || Refused::Unavailable("it stops".to_owned());
+        let mut entered = answered.await.map_err(|_| stopped())??;
+        entered.0.take().ok_or_else(stopped)
+    }
+
+    /// From the claim to the air.
+    async fn enter(
+        self: Arc<Self>,
+        input: &Input,
+        key: &Secret,
+        asking: Asking,
+    ) -> Result<Untaken, Refused> {
         let rival_alive = self.heard_lately(&input.uid);
-        let claimed = self.claim(&input, &key).await?;
-        let past = self.past(&claimed).await?;
-        // Nothing is waited for from here on: who is dropped leaves nothing half begun. Others may be at the same place with
-        // claims that are newer or older, and in any order.
-        let broadcast = self.publish(&input, &claimed)?;
+        let claimed = self.claim(input, key).await?;
+        let entered = self.go_on_air(input, &claimed, asking, rival_alive).await?;
+        Ok(Untaken(Some(entered)))
+    }
+
+    async fn go_on_air(
+        self: &Arc<Self>,
+        input: &Input,
+        claimed: &Claimed,
+        asking: Asking,
+        rival_alive: bool,
+    ) -> Result<Admitted, Refused> {
+        let Asking { peer, protocol, encoder, clock, .. } = asking;
+        let address = peer.ip().to_canonical();
+        let past = self.past(claimed).await?;
+        // Nothing is waited for from here on. Others may be at the same place with claims that are newer or older, and in any
+        // order.
+        let broadcast = self.publish(input, claimed)?;
         let consumer = broadcast.consume();
         let fresh = self.register(&claimed.owned, &consumer, address, rival_alive)?;
         let resumed = fresh.is_none();
@@ -153,10 +204,10 @@ impl Ingest {
             Publication::new(broadcast, clock, claimed.first_group, Instant::now())
                 .count_dropped(self.found.dropped.clone());
         if let Some(owned) = fresh {
-            if let Some(end) = shown_end(&claimed, past.as_deref()) {
+            if let Some(end) = shown_end(claimed, past.as_deref()) {
                 publication = publication.go_on_after(end);
             }
-            self.begin_broadcast(&input, &claimed, consumer, owned, past.as_deref());
+            self.begin_broadcast(input, claimed, consumer, owned, past.as_deref());
         }
         if let Some(active) = self.state().of(&claimed.owned) {
             active.health = Some((publication.health(), protocol));
@@ -165,10 +216,10 @@ impl Ingest {
             input = %input.uid, video = %claimed.owned.video, protocol, encoder, %peer, resumed,
             "on the air"
         );
-        let ingest = self.clone();
+        let (ingest, owned) = (self.clone(), claimed.owned.clone());
         let timeout = input.settings.recording.timeout_seconds;
         let leave = move |publication: Publication, left: Left| {
-            ingest.leave(publication, &claimed.owned, timeout, left);
+            ingest.leave(publication, &owned, timeout, left);
         };
         Ok(Admitted { publication, leave: Box::new(leave) })
     }
@@ -377,18 +428,20 @@ impl Ingest {
 
     /// What is committed of a broadcast that goes on and that memory has nothing of.
     async fn past(&self, claimed: &Claimed) -> Result<Option<Arc<Recording>>, Refused> {
-        let in_memory = {
-            let state = self.state();
-            let active = state.active.get(&claimed.owned.input);
-            active.is_some_and(|a| !matches!(a.broadcast.liveness(), Liveness::Ended(_)))
-        };
-        if !claimed.resumed || in_memory {
+        if !claimed.resumed || self.is_here(&claimed.owned.input) {
             return Ok(None);
         }
         let video = &claimed.owned.video;
         self.history.forget(video);
         let past = self.history.recording(video).await;
         past.map_err(|e| Refused::Unavailable(e.to_string()))
+    }
+
+    /// Whether a broadcast of this input goes on in memory, or waits there for its encoder.
+    fn is_here(&self, input: &InputUid) -> bool {
+        let state = self.state();
+        let active = state.active.get(input);
+        active.is_some_and(|a| !matches!(a.broadcast.liveness(), Liveness::Ended(_)))
     }
 
     fn wait(&self, input: &Input) -> Duration {

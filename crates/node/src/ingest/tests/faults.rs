@@ -22,6 +22,28 @@ impl Rig {
 }
 
 #[tokio::test]
+async fn who_goes_away_while_its_claim_is_written_has_come_and_was_lost() {
+    let rig = Rig::new().await;
+    let ingest = &rig.ingest;
+    let first = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    let parked = ingest.parked.notified();
+    let asking = rig.asking(2).await;
+    let mut second = Box::pin(ingest.let_in(rig.input.clone(), rig.key().await, asking));
+    assert!(futures_util::poll!(second.as_mut()).is_pending(), "it claims");
+    drop(second);
+    parked.await;
+    // What is recorded goes on under the claim that nobody waited for.
+    let owner = rig.owner();
+    assert_eq!(owner.epoch.0, 2);
+    ingest.control.reserve(&owner, 10, 0).await.unwrap();
+    assert_eq!(rig.presence().await, Presence::Away(End::SourceLost));
+    assert_eq!(first.publication.closed(), Some(Close::Replaced));
+    // And whoever comes now goes on with the broadcast.
+    let third = ingest.clone().admit(rig.asking(3).await).await.unwrap();
+    assert_eq!((third.publication.closed(), rig.owner().video), (None, owner.video));
+}
+
+#[tokio::test]
 async fn what_has_become_of_a_broadcast_is_told_until_the_index_takes_it() {
     for left in [Left::Goodbye, Left::Lost] {
         let rig = Rig::new().await;
