@@ -180,8 +180,24 @@ impl Ingest {
     ) -> Result<Untaken, Refused> {
         let rival_alive = self.heard_lately(&input.uid);
         let claimed = self.claim(input, key).await?;
-        let entered = self.go_on_air(input, &claimed, asking, rival_alive).await?;
-        Ok(Untaken(Some(entered)))
+        match self.go_on_air(input, &claimed, asking, rival_alive).await {
+            Ok(admitted) => self.still_welcome(key, Untaken(Some(admitted))).await,
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Who takes a key away ends what is on the air, and since the claim may have found nothing there.
+    async fn still_welcome(&self, key: &Secret, mut entered: Untaken) -> Result<Untaken, Refused> {
+        let now = self.control.input_by_key(KeyKind::Stream, key, now_ms()).await;
+        let (why, refused) = match now.map_err(|e| Refused::Unavailable(e.to_string()))? {
+            Some(now) if now.settings.enabled => return Ok(entered),
+            Some(_) => (Close::Disabled, Refused::Disabled),
+            None => (Close::KeyChanged, Refused::UnknownKey),
+        };
+        if let Some(admitted) = entered.0.take() {
+            admitted.publication.end(why, Instant::now());
+        }
+        Err(refused)
     }
 
     async fn go_on_air(

@@ -44,6 +44,31 @@ async fn who_goes_away_while_its_claim_is_written_has_come_and_was_lost() {
 }
 
 #[tokio::test]
+async fn who_asks_with_a_key_that_is_changed_meanwhile_is_not_let_in() {
+    let rig = Rig::new().await;
+    let control = &rig.ingest.control;
+    let (uid, old, asking) = (&rig.input.uid, rig.key().await, rig.asking(1).await);
+    let rotate = async |seed: u8| {
+        let random = std::array::from_fn(|i| (i as u8).wrapping_mul(seed));
+        control.rotate_keys(uid, random, 2, None).await.unwrap();
+    };
+    // Before its claim: whoever has the input keeps it.
+    rotate(3).await;
+    let claimed = rig.ingest.claim(&rig.input, &old).await;
+    assert_eq!(claimed.err(), Some(Refused::UnknownKey));
+    assert_eq!(rig.presence().await, Presence::Never);
+    // Between its claim and the air.
+    let (key, asking) =
+        (rig.key().await, Asking { key: rig.key().await.expose().to_owned(), ..asking });
+    let claimed = rig.ingest.claim(&rig.input, &key).await.unwrap();
+    rotate(5).await;
+    let admitted = rig.ingest.go_on_air(&rig.input, &claimed, asking, false).await.unwrap();
+    let entered = rig.ingest.still_welcome(&key, Untaken(Some(admitted))).await;
+    assert_eq!(entered.err(), Some(Refused::UnknownKey));
+    assert_eq!(rig.ingest.origin.get(&path_of(uid)), None);
+}
+
+#[tokio::test]
 async fn what_has_become_of_a_broadcast_is_told_until_the_index_takes_it() {
     for left in [Left::Goodbye, Left::Lost] {
         let rig = Rig::new().await;
