@@ -1,5 +1,7 @@
 //! Recorder and history against a real index and store.
 
+mod outage;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

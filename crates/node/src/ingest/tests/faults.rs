@@ -1,6 +1,8 @@
 //! Who goes away or is refused at the door, and a database that refuses: what the index says goes by what became of it.
 
-use control::Presence;
+use control::limits::PAGE_RECORDS;
+use control::{Presence, SegmentRecord};
+use store::{Key, Kind, Object};
 
 use super::*;
 
@@ -18,6 +20,31 @@ const TAKE: &str = "DROP TRIGGER refuse";
 impl Rig {
     async fn presence(&self) -> Presence {
         self.ingest.control.standing(&self.input.uid).await.unwrap().unwrap().presence
+    }
+
+    /// A broadcast that has a sealed page, and whose server has died.
+    async fn left_open(&self) -> (Claimed, Key) {
+        let control = &self.ingest.control;
+        let claimed = self.claim().await.unwrap();
+        let owned = &claimed.owned;
+        let gap = |number| SegmentRecord {
+            number,
+            epoch: owned.epoch,
+            gap: true,
+            ..SegmentRecord::default()
+        };
+        let numbers = claimed.first_segment..=claimed.first_segment + PAGE_RECORDS as u64;
+        for number in numbers {
+            control.commit(owned, vec![gap(number)], number + 1).await.unwrap();
+        }
+        let page = control.unsealed_page(&owned.video).await.unwrap().unwrap();
+        let (kind, epoch, number) = (Kind::Page, owned.epoch.0, page.first_number);
+        let key =
+            Key::new(&Object { video: owned.video.to_string(), kind, epoch, number, random: 1 });
+        let key = key.unwrap();
+        control.seal_page(owned, page, key.as_str()).await.unwrap();
+        control.park_all(&self.ingest.node, now_ms(), Duration::from_secs(4)).await.unwrap();
+        (claimed, key)
     }
 }
 
@@ -41,6 +68,15 @@ async fn who_goes_away_while_its_claim_is_written_has_come_and_was_lost() {
     // And whoever comes now goes on with the broadcast.
     let third = ingest.clone().admit(rig.asking(3).await).await.unwrap();
     assert_eq!((third.publication.closed(), rig.owner().video), (None, owner.video));
+}
+
+#[tokio::test]
+async fn a_broadcast_that_has_lost_a_page_of_its_index_goes_on() {
+    let rig = Rig::new().await;
+    let (claimed, _lost) = rig.left_open().await;
+    let admitted = rig.ingest.clone().admit(rig.asking(1).await).await;
+    assert!(admitted.is_ok(), "{:?}", admitted.err());
+    assert_eq!(rig.owner().video, claimed.owned.video);
 }
 
 #[tokio::test]
