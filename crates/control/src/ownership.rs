@@ -70,6 +70,8 @@ pub struct Claimed {
     pub superseded: Option<(NodeId, SessionId)>,
     /// The earlier broadcast that this claim ended, because its time to come back was over.
     pub ended: Option<Ended>,
+    /// How the broadcast was waited for that goes on, if nobody had it: to be parked so again by who can't go on with it.
+    pub waited: Option<Away>,
 }
 
 /// Why a broadcast ended.

@@ -171,7 +171,7 @@ impl Ingest {
         entered.0.take().ok_or_else(stopped)
     }
 
-    /// From the claim to the air.
+    /// From the claim to the air, or back.
     async fn enter(
         self: Arc<Self>,
         input: &Input,
@@ -182,7 +182,10 @@ impl Ingest {
         let claimed = self.claim(input, key).await?;
         match self.go_on_air(input, &claimed, asking, rival_alive).await {
             Ok(admitted) => self.still_welcome(key, Untaken(Some(admitted))).await,
-            Err(refused) => Err(refused),
+            Err(refused) => {
+                self.give_back(input, &claimed).await;
+                Err(refused)
+            }
         }
     }
 
@@ -238,6 +241,30 @@ impl Ingest {
             ingest.leave(publication, &owned, timeout, left);
         };
         Ok(Admitted { publication, leave: Box::new(leave) })
+    }
+
+    /// Nothing came of a claim: what it began was nothing, and what was waited for is waited for as before, and no longer.
+    async fn give_back(&self, input: &Input, claimed: &Claimed) {
+        let owned = &claimed.owned;
+        {
+            // Whoever still records the broadcast goes on under this claim.
+            let mut state = self.state();
+            let active = state.active.get_mut(&owned.input).filter(|active| {
+                let now = active.owner.borrow();
+                now.video == owned.video && now.epoch < owned.epoch
+            });
+            if let Some(active) = active {
+                active.owner.send_replace(owned.clone());
+                return;
+            }
+        }
+        if !claimed.resumed {
+            return self.release(&owned.input, owned, End::Goodbye).await;
+        }
+        let now_ms = now_ms();
+        let wait_ms = u64::try_from(self.wait(input).as_millis()).unwrap_or(u64::MAX / 4);
+        let lost = Away { why: End::SourceLost, now_ms, until_ms: now_ms + wait_ms };
+        self.park(owned, claimed.waited.unwrap_or(lost)).await;
     }
 
     /// The input that this key is for, if it may be published to at all.

@@ -44,6 +44,19 @@ pub async fn a_claim_with_a_key_needs_the_inputs_own(control: &Control) {
     assert_eq!(ask(3, &key(uid(1)).await).await.unwrap().owned.epoch, Epoch(2), "nothing taken");
 }
 
+pub async fn who_was_waited_for_can_be_waited_for_as_before(control: &Control) {
+    let first = on_air(control).await;
+    assert_eq!(first.waited, None);
+    control.park(&first.owned, away(NOW + WAIT)).await.unwrap();
+    let back = control.claim(claim(2, IfFree, NOW + 5)).await.unwrap();
+    assert_eq!(back.waited, Some(away(NOW + WAIT)));
+    let over = control.claim(claim(3, TakeOver, NOW + 6)).await.unwrap();
+    assert_eq!(over.waited, None, "somebody had it");
+    control.park(&over.owned, back.waited.unwrap()).await.unwrap();
+    let late = control.claim(claim(4, IfFree, NOW + WAIT)).await.unwrap();
+    assert_eq!((late.resumed, late.waited), (false, None));
+}
+
 pub async fn a_claim_whose_answer_was_lost_is_repeated(control: &Control) {
     let first = on_air(control).await;
     assert_eq!(control.claim(claim(1, IfFree, NOW + 1)).await.unwrap(), first);

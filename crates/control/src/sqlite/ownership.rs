@@ -25,6 +25,7 @@ pub(super) struct Owner {
     group_ceiling: u64,
     /// Why its encoder is away, or its last broadcast over.
     why: Option<End>,
+    since_ms: u64,
 }
 
 impl Owner {
@@ -44,6 +45,7 @@ fn owner(row: &Row<'_>) -> rusqlite::Result<Owner> {
         reserved_to: column::u64(row, 6)?,
         group_ceiling: column::u64(row, 7)?,
         why: why(row, 8)?,
+        since_ms: column::u64(row, 9)?,
     })
 }
 
@@ -55,7 +57,7 @@ fn find(db: &Connection, input: &InputUid) -> Result<Option<Owner>, EngineError>
     Ok(db
         .prepare_cached(
             "SELECT epoch, node, session, video, expires_ms, last_number, reserved_to,
-             group_ceiling, why FROM owners WHERE input = ?1",
+             group_ceiling, why, since_ms FROM owners WHERE input = ?1",
         )?
         .query_row([input], owner)
         .optional()?)
@@ -84,6 +86,8 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
     let first_segment = owner.last_number.max(owner.reserved_to) + 1;
     let first_group = owner.group_ceiling;
     let resumed = owner.video.is_some();
+    let waited = owner.expires_ms.filter(|_| resumed && superseded.is_none());
+    let waited = waited.map(|until_ms| Away { why: owner.why(), now_ms: owner.since_ms, until_ms });
     let gap =
         if resumed { owner.last_number + 1..first_segment } else { first_segment..first_segment };
     let video = match owner.video {
@@ -126,7 +130,7 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
         resumed,
     ])?;
     let last = index::last(db, &owned.video)?;
-    Ok(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended })
+    Ok(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended, waited })
 }
 
 /// The answer to a claim that was granted before, if this is one.
@@ -142,9 +146,19 @@ fn repeated(db: &Connection, claim: &Claim, owner: &Owner) -> Result<Option<Clai
         })?;
     let owned = Owned { input: claim.input.clone(), epoch: Epoch(owner.epoch), video };
     let gap = (owner.last_number + 1).min(first_segment)..first_segment;
-    let (superseded, ended) = (None, None);
     let last = index::last(db, &owned.video)?;
-    Ok(Some(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended }))
+    let (superseded, ended, waited) = (None, None, None);
+    Ok(Some(Claimed {
+        owned,
+        resumed,
+        gap,
+        first_segment,
+        first_group,
+        last,
+        superseded,
+        ended,
+        waited,
+    }))
 }
 
 /// The video of the broadcast that is on the air, or waited for.

@@ -71,6 +71,49 @@ async fn who_goes_away_while_its_claim_is_written_has_come_and_was_lost() {
 }
 
 #[tokio::test]
+async fn who_is_refused_after_its_claim_leaves_no_broadcast() {
+    let rig = Rig::with(spine::Limits { broadcasts: 1, ..spine::Limits::default() }).await;
+    let ingest = &rig.ingest;
+    let path = Path::new(["default", "other"]).unwrap();
+    let route = Route::local(spine::NodeId(0), 1);
+    let other = ingest.origin.publish(&path, route, Takeover::Refuse).unwrap();
+    let refused = ingest.clone().admit(rig.asking(1).await).await;
+    assert!(matches!(refused.err(), Some(Refused::Unavailable(_))));
+    assert_eq!(ingest.control.broadcast_of(&rig.input.uid).await.unwrap(), None);
+    assert_eq!(rig.presence().await, Presence::Off(End::Goodbye));
+    assert!(matches!(
+        ingest.library.find(rig.input.uid.as_str()).await,
+        deliver::Found::OffAir { .. }
+    ));
+    other.end(Close::Ended);
+    assert!(ingest.clone().admit(rig.asking(1).await).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_broadcast_whose_past_can_not_be_read_is_waited_for_no_longer_than_before() {
+    let rig = Rig::new().await;
+    let ingest = &rig.ingest;
+    let (claimed, page) = rig.left_open().await;
+    let until = ingest.control.next_expiry().await.unwrap();
+    // A disk that fails, until it is replaced.
+    let page = rig._folder.path().join("media").join(page.as_str());
+    std::fs::create_dir_all(page.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&page, &page).unwrap();
+    for _ in 0..2 {
+        let refused = ingest.clone().admit(rig.asking(1).await).await;
+        assert!(matches!(refused.err(), Some(Refused::Unavailable(_))));
+        assert_eq!(rig.presence().await, Presence::Away(End::NodeLost));
+        assert_eq!(ingest.control.next_expiry().await.unwrap(), until);
+    }
+    let id = claimed.owned.video.as_str();
+    assert!(matches!(ingest.library.find(id).await, deliver::Found::Unknown));
+    let ended = ingest.control.expire(until.unwrap(), Default::default()).await.unwrap();
+    assert_eq!(ended.len(), 1);
+    assert!(ingest.clone().admit(rig.asking(1).await).await.is_ok());
+    assert_ne!(rig.owner().video, claimed.owned.video);
+}
+
+#[tokio::test]
 async fn a_broadcast_that_has_lost_a_page_of_its_index_goes_on() {
     let rig = Rig::new().await;
     let (claimed, _lost) = rig.left_open().await;
