@@ -351,6 +351,10 @@ impl Ingest {
                 1 => (1, ""),
                 n => (n, "s"),
             };
+            if recorder.stopped() {
+                say("this broadcast is not recorded any more: end it and begin another one"
+                    .to_owned());
+            }
             if lost > 0 {
                 say(format!(
                     "{lost} segment{plural} of this broadcast could not be recorded: gaps in the replay"
