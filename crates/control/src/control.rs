@@ -1,5 +1,6 @@
 //! [`Control`]: what the rest of the node asks of its state.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,9 +241,13 @@ impl Control {
         self.engine.write(move |db| ownership::park_all(db, &node, now_ms, segment_ms)).await
     }
 
-    /// Ends the broadcasts that nobody came back to in time.
-    pub async fn expire(&self, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
-        self.engine.write(move |db| ownership::expire(db, now_ms)).await
+    /// Ends the broadcasts that nobody came back to in time; not those of these inputs, which somebody still waits for.
+    pub async fn expire(
+        &self,
+        now_ms: u64,
+        but: BTreeSet<InputUid>,
+    ) -> Result<Vec<Ended>, EngineError> {
+        self.engine.write(move |db| ownership::expire(db, now_ms, &but)).await
     }
 
     /// This database is a backup that was put back: epochs and numbers that may have been given out

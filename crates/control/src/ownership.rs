@@ -36,6 +36,8 @@ pub enum ClaimMode {
     IfFree,
     /// Take it.
     TakeOver,
+    /// Take it, and go on with what is open: the node still waits for it, however late it is by the clock on the wall.
+    GoOn,
 }
 
 /// The right to write to a broadcast, until somebody else claims the input.

@@ -405,7 +405,7 @@ impl Ingest {
             node: self.node.clone(),
             session: SessionId::parse(&hex(&random::<16>()))
                 .map_err(|e| Refused::Unavailable(e.to_string()))?,
-            mode: ClaimMode::TakeOver,
+            mode: if self.is_here(&input.uid) { ClaimMode::GoOn } else { ClaimMode::TakeOver },
             now_ms: now_ms(),
             resume_within_ms: u64::try_from(self.wait(input).as_millis()).unwrap_or(u64::MAX),
             new_video: VideoUid::from_random(random()),
@@ -572,20 +572,26 @@ impl Ingest {
             tracing::warn!(%error, "orphans of earlier broadcasts stay");
         }
         loop {
-            match self.control.expire(now_ms()).await {
-                Ok(ended) => {
-                    for ended in ended {
-                        self.history.forget(&ended.video);
-                        self.tidy(&ended.video).await;
-                        if !ended.kept {
-                            self.forget_levels(&ended.video).await;
-                        }
-                        tracing::info!(input = %ended.input, video = %ended.video, "ended");
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "can't end old broadcasts"),
-            }
+            self.end_left().await;
             tokio::time::sleep(EXPIRE_EVERY).await;
+        }
+    }
+
+    async fn end_left(&self) {
+        // How long those are waited for that are in memory is counted there, whatever the wall clock does.
+        let here = self.state().active.keys().cloned().collect();
+        match self.control.expire(now_ms(), here).await {
+            Ok(ended) => {
+                for ended in ended {
+                    self.history.forget(&ended.video);
+                    self.tidy(&ended.video).await;
+                    if !ended.kept {
+                        self.forget_levels(&ended.video).await;
+                    }
+                    tracing::info!(input = %ended.input, video = %ended.video, "ended");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "can't end old broadcasts"),
         }
     }
 

@@ -1,14 +1,20 @@
 //! Ownership: epochs rise, numbers are used once, broadcasts go on or end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{NOW, WAIT, an_input, away, claim, on_air, random, segment, uid, video_uid};
-use crate::ClaimMode::{IfFree, TakeOver};
+use crate::ClaimMode::{GoOn, IfFree, TakeOver};
 use crate::limits::{GROUP_BLOCK, OUTAGE_NUMBERS, RESERVE_AHEAD};
 use crate::{
-    Away, Claim, ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, NodeId, OwnerError,
-    Presence, Reserved, SegmentRecord, Standing,
+    Away, Claim, ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, InputUid, NodeId,
+    OwnerError, Presence, Reserved, SegmentRecord, Standing,
 };
+
+/// Nobody waits for anything.
+fn none() -> BTreeSet<InputUid> {
+    BTreeSet::new()
+}
 
 /// How long segments are that a node cuts.
 const SEGMENT: Duration = Duration::from_secs(4);
@@ -145,13 +151,16 @@ pub async fn back_in_time_goes_on_and_too_late_begins_anew(control: &Control) {
     let first = on_air(control).await.owned;
     control.park(&first, away(NOW + WAIT)).await.unwrap();
     assert_eq!(control.next_expiry().await.unwrap(), Some(NOW + WAIT));
-    assert_eq!(control.expire(NOW + WAIT - 1).await.unwrap(), []);
+    assert_eq!(control.expire(NOW + WAIT - 1, none()).await.unwrap(), []);
     let back = control.claim(claim(2, IfFree, NOW + WAIT - 1)).await.unwrap();
     assert!(back.resumed && back.ended.is_none());
     assert_eq!(back.owned.video, first.video);
     assert_eq!(control.next_expiry().await.unwrap(), None);
 
     control.park(&back.owned, away(NOW + 2 * WAIT)).await.unwrap();
+    let on = control.claim(claim(9, GoOn, NOW + 3 * WAIT)).await.unwrap();
+    assert_eq!((on.resumed, &on.owned.video), (true, &first.video), "waited for elsewhere");
+    control.park(&on.owned, away(NOW + 2 * WAIT)).await.unwrap();
     let late = control.claim(claim(3, IfFree, NOW + 2 * WAIT)).await.unwrap();
     assert_eq!((late.resumed, &late.owned.video), (false, &video_uid(3)));
     assert_eq!(late.ended.unwrap().video, first.video);
@@ -159,11 +168,13 @@ pub async fn back_in_time_goes_on_and_too_late_begins_anew(control: &Control) {
 
 pub async fn ownerless_broadcasts_expire(control: &Control) {
     let owned = on_air(control).await.owned;
-    assert_eq!(control.expire(u64::MAX >> 1).await.unwrap(), [], "it has an owner");
+    assert_eq!(control.expire(u64::MAX >> 1, none()).await.unwrap(), [], "it has an owner");
     control.park(&owned, away(NOW + WAIT)).await.unwrap();
-    let ended = control.expire(NOW + WAIT).await.unwrap();
+    let held = BTreeSet::from([uid(1)]);
+    assert_eq!(control.expire(NOW + WAIT, held).await.unwrap(), [], "somebody still waits for it");
+    let ended = control.expire(NOW + WAIT, none()).await.unwrap();
     assert_eq!(ended, [Ended { input: uid(1), video: owned.video, kept: false }]);
-    assert_eq!(control.expire(NOW + WAIT).await.unwrap(), []);
+    assert_eq!(control.expire(NOW + WAIT, none()).await.unwrap(), []);
 }
 
 pub async fn a_node_that_starts_again_waits_for_its_encoders(control: &Control) {
@@ -172,7 +183,7 @@ pub async fn a_node_that_starts_again_waits_for_its_encoders(control: &Control) 
     assert_eq!(control.park_all(&node("node 2"), NOW, SEGMENT).await.unwrap(), []);
     let parked = control.park_all(&node("node 1"), NOW + 60_000, SEGMENT).await.unwrap();
     assert_eq!(parked, std::slice::from_ref(&owned));
-    assert_eq!(control.expire(NOW + 60_000 + WAIT - 1).await.unwrap(), []);
+    assert_eq!(control.expire(NOW + 60_000 + WAIT - 1, none()).await.unwrap(), []);
     let back = control.claim(claim(2, IfFree, NOW + 60_001)).await.unwrap();
     assert_eq!((back.resumed, back.owned.video), (true, owned.video));
 }
@@ -260,7 +271,7 @@ pub async fn an_input_says_since_when_it_is_so_and_why(control: &Control) {
         control.park_all(&NodeId::parse("node 2").unwrap(), NOW + 3, SEGMENT).await.unwrap();
     assert_eq!(parked.len(), 1);
     assert_eq!(standing().await, is(Presence::Away(End::NodeLost), NOW + 3));
-    control.expire(NOW + 3 + WAIT).await.unwrap();
+    control.expire(NOW + 3 + WAIT, none()).await.unwrap();
     assert_eq!(standing().await, is(Presence::Off(End::NodeLost), NOW + 3 + WAIT));
     let ended = control.video(&first.owned.video).await.unwrap().unwrap().ended;
     assert_eq!(ended, Some((NOW + 3 + WAIT, End::NodeLost)));

@@ -1,5 +1,7 @@
 //! Claims, releases and what becomes of broadcasts without an owner.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::inputs::document;
@@ -77,7 +79,9 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
         let (node, session) = (node.clone(), session.clone());
         return Err(ClaimError::Owned { node, session, epoch: Epoch(owner.epoch) });
     }
-    let too_late = superseded.is_none() && owner.expires_ms.is_some_and(|at| at <= claim.now_ms);
+    let too_late = claim.mode != ClaimMode::GoOn
+        && superseded.is_none()
+        && owner.expires_ms.is_some_and(|at| at <= claim.now_ms);
     let ended = match owner.video.take_if(|_| too_late) {
         Some(video) => Some(end(db, &claim.input, video, owner.why(), claim.now_ms)?),
         None => None,
@@ -355,7 +359,11 @@ fn leave_out(
     Ok(())
 }
 
-pub(crate) fn expire(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
+pub(crate) fn expire(
+    db: &Connection,
+    now_ms: u64,
+    but: &BTreeSet<InputUid>,
+) -> Result<Vec<Ended>, EngineError> {
     let due: Vec<(InputUid, VideoUid, Option<End>)> = db
         .prepare_cached(
             "SELECT input, video, why FROM owners WHERE expires_ms <= ?1 AND video IS NOT NULL
@@ -364,7 +372,10 @@ pub(crate) fn expire(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineE
         .query_map([column::to(now_ms)], |row| Ok((row.get(0)?, row.get(1)?, why(row, 2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let why = |why: Option<End>| why.unwrap_or(End::SourceLost);
-    due.into_iter().map(|(input, video, w)| end(db, &input, video, why(w), now_ms)).collect()
+    due.into_iter()
+        .filter(|(input, ..)| !but.contains(input))
+        .map(|(input, video, w)| end(db, &input, video, why(w), now_ms))
+        .collect()
 }
 
 /// What was given out since the backup is not known: nothing open goes on, and all counters jump.

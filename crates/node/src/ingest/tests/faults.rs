@@ -178,3 +178,21 @@ async fn what_has_become_of_a_broadcast_is_told_until_the_index_takes_it() {
         assert_eq!(rig.presence().await, expect, "{left}");
     }
 }
+
+/// Its encoder is waited for for so long, and not until a time of day.
+#[tokio::test]
+async fn a_step_of_the_wall_clock_ends_nothing_that_is_waited_for() {
+    let rig = Rig::new().await;
+    let ingest = &rig.ingest;
+    let admitted = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    let (owner, parked) = (rig.owner(), ingest.parked.notified());
+    (admitted.leave)(admitted.publication, Left::Lost);
+    parked.await;
+    // As if it were hours later.
+    let away = Away { why: End::SourceLost, now_ms: 1, until_ms: 2 };
+    ingest.control.park(&owner, away).await.unwrap();
+    ingest.end_left().await;
+    assert_eq!(rig.presence().await, Presence::Away(End::SourceLost));
+    let _back = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    assert_eq!(rig.owner().video, owner.video);
+}
