@@ -1,5 +1,6 @@
 //! [`Control`]: what the rest of the node asks of its state.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,6 +188,19 @@ impl Control {
         self.engine.write(move |db| ownership::claim(db, &claim)).await
     }
 
+    /// The same for who has shown this stream key: refused, in the same transaction, if it is no longer the input's.
+    pub async fn claim_with_key(&self, claim: Claim, key: &Secret) -> Result<Claimed, ClaimError> {
+        let hash = key.hash();
+        let claimed = move |db: &Connection| {
+            let of = inputs::by_key(db, KeyKind::Stream, &hash, claim.now_ms)?;
+            match of.is_some_and(|input| input.uid == claim.input) {
+                true => ownership::claim(db, &claim),
+                false => Err(ClaimError::OtherKey),
+            }
+        };
+        self.engine.write(claimed).await
+    }
+
     /// Ends the broadcast.
     pub async fn release(&self, owned: &Owned, why: End, now_ms: u64) -> Result<Ended, OwnerError> {
         let owned = owned.clone();
@@ -227,9 +241,13 @@ impl Control {
         self.engine.write(move |db| ownership::park_all(db, &node, now_ms, segment_ms)).await
     }
 
-    /// Ends the broadcasts that nobody came back to in time.
-    pub async fn expire(&self, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
-        self.engine.write(move |db| ownership::expire(db, now_ms)).await
+    /// Ends the broadcasts that nobody came back to in time; not those of these inputs, which somebody still waits for.
+    pub async fn expire(
+        &self,
+        now_ms: u64,
+        but: BTreeSet<InputUid>,
+    ) -> Result<Vec<Ended>, EngineError> {
+        self.engine.write(move |db| ownership::expire(db, now_ms, &but)).await
     }
 
     /// This database is a backup that was put back: epochs and numbers that may have been given out

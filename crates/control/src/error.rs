@@ -124,6 +124,9 @@ pub enum ClaimError {
     /// There is no such input.
     #[error("there is no such live input")]
     NoSuchInput,
+    /// The key that was shown is not its stream key, or no longer.
+    #[error("this is no stream key of this live input")]
+    OtherKey,
     /// Its owner switched it off.
     #[error("this live input is disabled")]
     Disabled,

@@ -36,6 +36,8 @@ pub enum ClaimMode {
     IfFree,
     /// Take it.
     TakeOver,
+    /// Take it, and go on with what is open: the node still waits for it, however late it is by the clock on the wall.
+    GoOn,
 }
 
 /// The right to write to a broadcast, until somebody else claims the input.
@@ -70,6 +72,8 @@ pub struct Claimed {
     pub superseded: Option<(NodeId, SessionId)>,
     /// The earlier broadcast that this claim ended, because its time to come back was over.
     pub ended: Option<Ended>,
+    /// How the broadcast was waited for that goes on, if nobody had it: to be parked so again by who can't go on with it.
+    pub waited: Option<Away>,
 }
 
 /// Why a broadcast ended.

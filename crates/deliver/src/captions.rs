@@ -46,8 +46,10 @@ pub(crate) async fn asked(
     query: &str,
 ) -> Option<Response> {
     let (language, ending) = file.strip_prefix(PREFIX)?.rsplit_once('.')?;
-    let Found::Recording { recording, .. } = found else {
-        return Some(not_found("captions are for recordings"));
+    let recording = match found {
+        Found::Recording { recording, .. } => recording,
+        Found::Unknown => return Some(too_busy()),
+        _ => return Some(not_found("captions are for recordings")),
     };
     // RFC 5646 §2.1.1: a language is the same in letters of any case.
     let all = &recording.video.settings.captions;

@@ -58,6 +58,7 @@ async fn page_of(site: &Site, id: &str, page: ChatPage) -> Response {
             Found::Shelf { shelf, .. } => VideoUid::parse(&shelf.about().video).ok(),
             Found::OffAir { .. } => None,
             Found::Nothing => return not_found("no such video or live input"),
+            Found::Unknown => return too_busy(),
         },
     };
     let messages = match video {

@@ -342,6 +342,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
             }))
         }
         Found::Nothing => playlist::not_found("no such video or live input"),
+        Found::Unknown => too_busy(),
     }
 }
 
@@ -355,6 +356,7 @@ async fn views(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Re
         }
         Found::OffAir { .. } | Found::Recording { .. } => as_json(&json!({ "liveViewers": 0 })),
         Found::Nothing => playlist::not_found("no such video or live input"),
+        Found::Unknown => too_busy(),
     }
 }
 
@@ -411,6 +413,7 @@ async fn manifest(
             None => return no_content(SHARED_MOMENT),
         },
         Found::Nothing => return playlist::not_found("no such video or live input"),
+        Found::Unknown => return too_busy(),
     };
     if name == "video" && !mpd {
         let levels = site.library.levels();

@@ -63,6 +63,8 @@ pub enum Found {
     },
     /// Nothing.
     Nothing,
+    /// What it is can't be read at the moment.
+    Unknown,
 }
 
 impl Found {
@@ -79,7 +81,7 @@ impl Found {
         match of {
             Self::Shelf { shelf, .. } => shelf.with_index(may_have_pictures),
             Self::Recording { recording, .. } => may_have_pictures(&recording.index),
-            Self::OffAir { .. } | Self::Nothing => false,
+            Self::OffAir { .. } | Self::Nothing | Self::Unknown => false,
         }
     }
 }
@@ -141,7 +143,7 @@ impl Library {
         let uid = match self.find(id).await {
             Found::Shelf { shelf, .. } => VideoUid::parse(&shelf.about().video).ok(),
             Found::Recording { recording, .. } => Some(recording.video.uid.clone()),
-            Found::OffAir { .. } | Found::Nothing => None,
+            Found::OffAir { .. } | Found::Nothing | Found::Unknown => None,
         };
         let Some(uid) = uid else { return Ok(None) };
         Ok(self.control().video(&uid).await?.map(|video| video.settings.public_details))
@@ -231,7 +233,7 @@ impl Library {
         }
         self.look_up(id).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "can't look up an id");
-            Found::Nothing
+            Found::Unknown
         })
     }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use serde_json::json;
 
-use crate::http::{Site, plain, text};
+use crate::http::{Site, plain, text, too_busy};
 use crate::library::Found;
 use crate::limits::SHARED_NAME_CHARS_MAX;
 use crate::{clip, gate, pages, playlist};
@@ -35,6 +35,10 @@ pub(crate) async fn watch(
 ) -> Response {
     let clip = query.as_deref().and_then(|query| clip::named(query, site.clip_max));
     let found = site.library.find(&pass.id).await;
+    let otherwise = match found {
+        Found::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::NOT_FOUND,
+    };
     let has_pictures = found.may_have_pictures(&site.library).await;
     match About::of(found) {
         Some(about) => {
@@ -46,7 +50,7 @@ pub(crate) async fn watch(
         }
         None => {
             let head = "<title>Airwave</title>\n    <meta name=\"robots\" content=\"noindex\" />";
-            pages::watch(StatusCode::NOT_FOUND, site.quic(), head)
+            pages::watch(otherwise, site.quic(), head)
         }
     }
 }
@@ -88,6 +92,9 @@ pub(crate) async fn oembed(
         Err(refusal) => return gate::refused(refusal),
     };
     let found = site.library.find(&pass.id).await;
+    if matches!(found, Found::Unknown) {
+        return too_busy();
+    }
     let has_pictures = found.may_have_pictures(&site.library).await;
     let Some(about) = About::of(found) else {
         return playlist::not_found("no such video or live input");
@@ -157,7 +164,7 @@ impl About {
                 (name.map(str::to_owned), if video.live() { Now::Live } else { Now::Recorded })
             }
             Found::OffAir { name, .. } => (name, Now::OffAir),
-            Found::Nothing => return None,
+            Found::Nothing | Found::Unknown => return None,
         };
         let pictured = !matches!(now, Now::OffAir);
         let name = name.map(|n| shortened(&n)).filter(|n| !n.is_empty());

@@ -183,6 +183,11 @@ impl Shelf {
         self.recorder.is_some()
     }
 
+    /// Whether it goes on without its recorder, which has ended before it.
+    pub fn recording_stopped(&self) -> bool {
+        self.live() && self.recorder.as_ref().is_some_and(|recorder| recorder.stopped())
+    }
+
     /// As if this track had come.
     #[cfg(test)]
     pub(crate) fn hold(&self, rendition: &str, track: track::Consumer) {

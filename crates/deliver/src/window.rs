@@ -14,7 +14,7 @@ use package::hls::{Formats, Listed, render_iframes, render_multivariant};
 
 use crate::captions;
 use crate::clip::{range, time};
-use crate::http::{SHARED_MOMENT, no_content, text};
+use crate::http::{SHARED_MOMENT, no_content, text, too_busy};
 use crate::levels::{Levels, Shown};
 use crate::library::Found;
 use crate::limits::{KEY_SEGMENTS_BACK, PREVIEW_MAX, RANGE_SEGMENTS, STOPPED_SEGMENTS};
@@ -79,6 +79,7 @@ fn iframes(found: &Found, track: &str, query: &str) -> Response {
         }
         Found::OffAir { .. } => return no_content(SHARED_MOMENT),
         Found::Nothing => return not_found("no such video or live input"),
+        Found::Unknown => return too_busy(),
     };
     match text_of {
         Some(list) => text(HLS, "max-age=1", list),
@@ -159,7 +160,7 @@ fn with_index<R>(found: &Found, f: impl FnOnce(&Index) -> Option<R>) -> Option<R
     match found {
         Found::Shelf { shelf, .. } => shelf.with_index(f),
         Found::Recording { recording, .. } => f(&recording.index),
-        Found::OffAir { .. } | Found::Nothing => None,
+        Found::OffAir { .. } | Found::Nothing | Found::Unknown => None,
     }
 }
 
@@ -168,7 +169,7 @@ fn shown(found: &Found, levels: &Levels) -> Option<Shown> {
     match found {
         Found::Shelf { shelf, .. } => Some(shelf.levels(levels)),
         Found::Recording { recording, .. } => Some(levels_of(recording, levels)),
-        Found::OffAir { .. } | Found::Nothing => None,
+        Found::OffAir { .. } | Found::Nothing | Found::Unknown => None,
     }
 }
 
@@ -185,6 +186,7 @@ fn list(
         Found::Recording { recording, .. } => recording.video.uid.to_string(),
         Found::OffAir { .. } => return no_content(SHARED_MOMENT),
         Found::Nothing => return not_found("no such video or live input"),
+        Found::Unknown => return too_busy(),
     };
     let Some(window) = window else { return not_found(otherwise) };
     let listed = Listed::Numbers(window.numbers.clone());
@@ -240,6 +242,7 @@ fn media(found: &Found, track: &str, query: &str, levels: &Levels) -> Response {
         Found::Recording { recording, .. } => format!("../media/{}", recording.video.uid),
         Found::OffAir { .. } => return no_content(SHARED_MOMENT),
         Found::Nothing => return not_found("no such video or live input"),
+        Found::Unknown => return too_busy(),
     };
     let shown = shown(found, levels);
     let list = with_index(found, |index| {

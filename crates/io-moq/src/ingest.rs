@@ -19,7 +19,7 @@ use media::admission::{Admitted, Asking, Left, Refused};
 use media::catalog::{Catalog, CatalogTrack};
 use media::moq::{Fault, Track};
 use media::timeline::SourceClock;
-use media::{Arrival, Publication, Slot};
+use media::{Arrival, Publication, Slot, Unreadable};
 use moqt::session::Command;
 use moqt::{Answer, DoneCode, Filter, Location, RequestCode, RequestId, ResetCode};
 use spine::broadcast::Producer;
@@ -217,7 +217,7 @@ struct Ingest {
     taken_away: usize,
     /// Subscriptions of ours, by name: dropped, they are over.
     asked: BTreeMap<Bytes, oneshot::Sender<()>>,
-    unreadable: u64,
+    unreadable: Unreadable,
     /// When what is held back comes, whatever else does.
     held: Option<Pin<Box<Sleep>>>,
     /// Requests of the peer that are open.
@@ -256,7 +256,7 @@ impl Ingest {
             removed: BTreeMap::new(),
             taken_away: 0,
             asked: BTreeMap::new(),
-            unreadable: 0,
+            unreadable: Unreadable::default(),
             held: None,
             namespaces: Vec::new(),
             offered: BTreeMap::new(),
@@ -583,7 +583,7 @@ impl Ingest {
                     Err(fault) => {
                         let slot = reading.track.slot();
                         let left_out = (&mut *publication, slot);
-                        if let Some(reason) = faulty(fault, left_out, &mut self.unreadable) {
+                        if let Some(reason) = faulty(fault, left_out, &mut self.unreadable, now) {
                             return Poll::Ready(Woke::Faulty(reason));
                         }
                     }
@@ -635,7 +635,8 @@ fn choose(entries: &[CatalogTrack]) -> impl Iterator<Item = &CatalogTrack> {
 fn faulty(
     fault: Fault,
     (publication, slot): (&mut Publication, Slot),
-    unreadable: &mut u64,
+    unreadable: &mut Unreadable,
+    now: std::time::Instant,
 ) -> Option<String> {
     use media::codec::Error;
     match fault {
@@ -652,8 +653,7 @@ fn faulty(
         _ => {}
     }
     publication.unreadable();
-    *unreadable += 1;
-    (*unreadable > UNREADABLE_MAX).then(|| format!("the media can't be read: {fault}"))
+    (unreadable.add(now) > UNREADABLE_MAX).then(|| format!("the media can't be read: {fault}"))
 }
 
 /// Until then; for ever, if there is no such time.

@@ -245,7 +245,8 @@ pub const MISSING_WAIT: Duration = Duration::from_millis(500);
 /// What is under way of a live input whose publisher has withdrawn it is taken for so long: it was sent before, on other streams.
 pub const GONE_LINGER: Duration = Duration::from_secs(2);
 
-/// Objects that could not be read and were passed over, changes of the catalog that do not apply among them, after which a publisher is shown the door.
+/// Objects that could not be read and were passed over, changes of the catalog that do not apply among them, in
+/// [`media::limits::UNREADABLE_WITHIN`], after which a publisher is shown the door.
 pub const UNREADABLE_MAX: u64 = 1_000;
 
 /// Video tracks of one publisher: ladders have three to six steps.

@@ -20,7 +20,8 @@ pub const HALF_OPEN_MAX: usize = 2_000;
 /// Connections that have not been admitted, from one address: an office behind one address has fewer.
 pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 
-/// Media that could not be read and was passed over, after which an encoder is shown the door.
+/// Media that could not be read and was passed over, in [`media::limits::UNREADABLE_WITHIN`], after which an encoder is shown the
+/// door.
 pub const UNREADABLE_MAX: u64 = 1_000;
 
 /// Publishing: a server that does not answer to a connection for so long is not there.

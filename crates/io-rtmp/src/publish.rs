@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use media::flv;
-use media::{Arrival, IngestError, Publication, Slot};
+use media::{Arrival, IngestError, Publication, Slot, Unreadable};
 use rtmp::amf0::Value;
 use rtmp::{Kind, Media};
 
@@ -44,11 +44,12 @@ pub(crate) enum Fault {
 pub(crate) struct Live {
     publication: Publication,
     tracks: Tracks,
+    unreadable: Unreadable,
 }
 
 impl Live {
     pub(crate) fn new(publication: Publication) -> Self {
-        Self { publication, tracks: Tracks::default() }
+        Self { publication, tracks: Tracks::default(), unreadable: Unreadable::default() }
     }
 
     pub(crate) fn publication(&self) -> &Publication {
@@ -70,7 +71,7 @@ impl Live {
                 Ok(())
             }
         };
-        taken.or_else(|fault| self.fault(media.kind, fault))
+        taken.or_else(|fault| self.fault(media.kind, fault, now))
     }
 
     /// One message may hold several tracks; what is wrong with one does not keep the others out.
@@ -113,7 +114,7 @@ impl Live {
     }
 
     /// A codec that is not carried ends the publish at once; other faults are passed over, a while.
-    fn fault(&mut self, kind: Kind, fault: Fault) -> Result<(), Unusable> {
+    fn fault(&mut self, kind: Kind, fault: Fault, now: Instant) -> Result<(), Unusable> {
         use media::codec::Error;
         match fault {
             // Parameter sets may still come; until then there is nothing to show.
@@ -130,7 +131,7 @@ impl Live {
             Fault::Codec(_) | Fault::Body(_) => {}
         }
         self.publication.unreadable();
-        if self.publication.counts().unreadable > UNREADABLE_MAX {
+        if self.unreadable.add(now) > UNREADABLE_MAX {
             return Err(Unusable::Unreadable(fault.to_string()));
         }
         Ok(())
@@ -145,4 +146,38 @@ fn bits(kbps: f64) -> u64 {
 fn wall_clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use media::limits::UNREADABLE_WITHIN;
+    use media::timeline::SourceClock;
+    use spine::{Limits, NodeId, Origin, Path, Route, Takeover};
+
+    use super::*;
+
+    /// So many messages that can't be read, one every so often; how many were taken.
+    fn taken(count: u64, every: Duration) -> u64 {
+        let origin = Origin::new(Limits::default());
+        let route = Route::local(NodeId(0), 1);
+        let broadcast = origin.publish(&Path::root(), route, Takeover::Refuse).unwrap();
+        let begun = Instant::now();
+        let mut live = Live::new(Publication::new(broadcast, SourceClock::RTMP, 0, begun));
+        // A sequence header without one.
+        let payload = Bytes::from_static(b"\x90avc1");
+        let media = Media { stream_id: 1, kind: Kind::Video, timestamp: 0, payload };
+        let mut at = (0..).map(|n| begun + every * n);
+        let ok = |_: &u64| live.media(&media, at.next().unwrap()).is_ok();
+        (0..count).take_while(ok).count() as u64
+    }
+
+    #[test]
+    fn what_can_not_be_read_ends_a_publish_by_how_often_and_not_by_how_many() {
+        assert_eq!(taken(5 * UNREADABLE_MAX, Duration::from_secs(30)), 5 * UNREADABLE_MAX);
+        assert_eq!(taken(5 * UNREADABLE_MAX, UNREADABLE_WITHIN / 1_000), 5 * UNREADABLE_MAX);
+        assert_eq!(taken(5 * UNREADABLE_MAX, Duration::from_millis(33)), UNREADABLE_MAX);
+    }
 }

@@ -37,6 +37,8 @@ struct VideoTrack {
     stream: VideoStream,
     /// Width and height as shown.
     shown: Option<(u32, u32)>,
+    /// What it was left out with because of its shape.
+    waits: Option<VideoConfig>,
 }
 
 /// Why a track is not published.
@@ -155,7 +157,7 @@ impl Tracks {
         if !self.video.contains_key(&id) && self.video.len() >= VIDEO_TRACKS_MAX {
             return None;
         }
-        let new = || VideoTrack { stream: VideoStream::new(format), shown: None };
+        let new = || VideoTrack { stream: VideoStream::new(format), shown: None, waits: None };
         let track = self.video.entry(id).or_insert_with(new);
         if track.stream.format() != format {
             *track = new();
@@ -184,22 +186,43 @@ impl Tracks {
         let slot = Slot::Video(message.id);
         let shown = (config.display_width(), config.height);
         let main = self.video.iter().find_map(|(id, t)| Some((*id, t.shown?)));
+        let other = main.filter(|(id, _)| *id != message.id);
+        let fits = other.is_none_or(|(_, main)| same_shape(main, shown));
         if let Some(track) = self.video.get_mut(&message.id) {
             track.shown = Some(shown);
+            track.waits = (!fits).then(|| config.clone());
         }
-        if let Some((id, main)) = main
-            && id != message.id
-            && !same_shape(main, shown)
-        {
+        if !fits {
             self.leave_out(slot, Why::Aspect);
             return Ok(());
         }
         self.left_out.remove(&slot);
         publication.configure(slot, Config::Video(config), message.arrival)?;
+        if other.is_none() {
+            self.take_in(publication, message.arrival, shown)?;
+        }
         if message.id == 0
             && let Some(rate) = self.declared_rate
         {
             publication.declare_frame_rate(slot, rate);
+        }
+        Ok(())
+    }
+
+    /// The first picture has this shape now: alternates that have it were only announced before it.
+    fn take_in(
+        &mut self,
+        publication: &mut Publication,
+        arrival: Arrival,
+        shown: (u32, u32),
+    ) -> Result<(), Fault> {
+        for (id, track) in &mut self.video {
+            if track.shown.is_some_and(|own| same_shape(own, shown))
+                && let Some(config) = track.waits.take()
+            {
+                self.left_out.remove(&Slot::Video(*id));
+                publication.configure(Slot::Video(*id), Config::Video(config), arrival)?;
+            }
         }
         Ok(())
     }
@@ -219,7 +242,55 @@ fn same_shape(a: (u32, u32), b: (u32, u32)) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use media::codec::VideoCodec;
+    use media::codec::h264::DecoderConfiguration;
+    use media::timeline::SourceClock;
+    use spine::{Limits, NodeId, Origin, Path, Route, Takeover};
+
     use super::*;
+
+    /// Each track says its new shape in a header of its own.
+    #[test]
+    fn a_ladder_that_is_turned_stays_whole_whoever_says_so_first() {
+        // Of some picture; its shape is said beside it.
+        let sps: &[u8] = &[
+            0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00,
+            0x00, 0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x60, 0xc6, 0x58,
+        ];
+        let sets = (vec![sps.into()], vec![(&[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0][..]).into()]);
+        let codec = VideoCodec::H264(DecoderConfiguration::new(sets.0, sets.1).unwrap().into());
+        let config = |(width, height)| VideoConfig {
+            codec: codec.clone(),
+            width,
+            height,
+            sample_aspect: None,
+            frame_rate: None,
+            colour: None,
+        };
+        let (wide, tall) = ([(1920, 1080), (1280, 720)], [(1080, 1920), (720, 1280)]);
+        for first in [0, 1] {
+            let origin = Origin::new(Limits::default());
+            let route = Route::local(NodeId(0), 1);
+            let broadcast = origin.publish(&Path::root(), route, Takeover::Refuse).unwrap();
+            let now = Instant::now();
+            let mut publication = Publication::new(broadcast, SourceClock::RTMP, 0, now);
+            let mut tracks = Tracks::default();
+            let mut say = |id: u8, shape| {
+                tracks.video_track(id, VideoFormat::H264).unwrap();
+                let arrival = Arrival { at: now, wall_clock_ms: 0 };
+                let message = Message { id, timestamp: 0, offset_ns: 0, arrival };
+                tracks.configure(&mut publication, message, config(shape)).unwrap();
+                tracks.left_out.len()
+            };
+            assert_eq!((say(0, wide[0]), say(1, wide[1])), (0, 0));
+            let second = 1 - first;
+            let late = say(first as u8, tall[first]);
+            assert_eq!(late, first, "only the first track's shape counts");
+            assert_eq!(say(second as u8, tall[second]), 0, "{first} was the first to turn");
+        }
+    }
 
     #[test]
     fn a_ladder_is_of_one_shape() {

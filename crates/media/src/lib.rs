@@ -46,7 +46,9 @@ mod read;
 pub mod rung;
 pub mod timeline;
 pub mod trace;
+mod unreadable;
 pub mod webvtt;
 
 pub use frames::{FrameEvent, Frames};
 pub use publication::{Arrival, Counts, IngestError, Publication, Slot};
+pub use unreadable::Unreadable;

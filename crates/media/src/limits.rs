@@ -128,3 +128,7 @@ pub const CAPTIONS_HOURS_MAX: u64 = 9_999;
 
 /// Objects that were sent, kept while a frame is followed: a part to each of so many viewers. A megabyte.
 pub const DEPARTURES_MAX: usize = 8_192;
+
+/// What can't be read of an encoder is counted anew after so long: one odd message a second, of hundreds, ends nothing, and what
+/// can't be read at all ends within a minute.
+pub const UNREADABLE_WITHIN: Duration = Duration::from_secs(600);

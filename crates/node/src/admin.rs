@@ -87,6 +87,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
                 .into_iter()
                 .chain(admin.space.in_vain().map(|why| why.to_string()))
                 .chain(admin.space.failing(Instant::now()).map(|why| why.to_string()))
+                .chain(not_recorded(&admin.library))
                 .chain(admin.media_lost.clone())
                 .chain(certificate)
                 .chain(admin.encoding.complaint())
@@ -100,6 +101,13 @@ async fn ready(State(admin): State<Admin>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, format!("the database: {error}\n")).into_response()
         }
     }
+}
+
+/// Broadcasts that go on and are recorded no more.
+fn not_recorded(library: &deliver::Library) -> Option<String> {
+    let count = library.on_air().iter().filter(|shelf| shelf.recording_stopped()).count();
+    let words = || format!("{count} on the air that should be recorded no longer are: see the log");
+    (count > 0).then(words)
 }
 
 /// One frame of a live input, followed.

@@ -60,12 +60,20 @@ fn write_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let temporary = Path::new(&temporary);
     let _ = fs::remove_file(temporary);
     let written = write_new(temporary, bytes, mode).and_then(|()| {
-        fs::rename(temporary, path).with_context(|| format!("can't write {}", path.display()))
+        fs::rename(temporary, path)
+            .and_then(|()| sync_name(path))
+            .with_context(|| format!("can't write {}", path.display()))
     });
     if written.is_err() {
         let _ = fs::remove_file(temporary);
     }
     written
+}
+
+/// A name is on the disk when its folder is: a power cut must not leave a database without the key that it was written with.
+fn sync_name(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {

@@ -24,7 +24,7 @@ use package::{CutRules, Rules};
 use record::{Backlog, History, Recording, Space, Status};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use self::broadcast::shown_end;
 pub(crate) use self::found::Found;
@@ -115,6 +115,17 @@ struct Active {
     found: Arc<Found>,
 }
 
+/// An encoder that is on the air, and may be gone before it hears of that: then it has come and was lost.
+struct Untaken(Option<Admitted>);
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        if let Some(Admitted { publication, leave }) = self.0.take() {
+            leave(publication, Left::Lost);
+        }
+    }
+}
+
 impl Ingest {
     /// The door that drivers knock on.
     pub(crate) fn door(self: &Arc<Self>) -> Door {
@@ -135,17 +146,76 @@ impl Ingest {
     }
 
     async fn admit(self: Arc<Self>, asking: Asking) -> Result<Admitted, Refused> {
-        let Asking { key, path, peer, protocol, encoder, clock } = asking;
-        let address = peer.ip().to_canonical();
-        let input = self.input_of(key, path, address).await?;
+        let (address, key) = (asking.peer.ip().to_canonical(), Secret::new(asking.key.clone()));
+        let input = self.input_of(&key, asking.path.clone(), address).await?;
         self.check_rivals(&input.uid, address)?;
         self.finish_before(&input.uid).await;
+        self.let_in(input, key, asking).await
+    }
+
+    /// A claim takes the input from whoever has it, also from the recorder of what is on the air: what follows it happens
+    /// whether or not the encoder waits for it.
+    async fn let_in(
+        self: &Arc<Self>,
+        input: Input,
+        key: Secret,
+        asking: Asking,
+    ) -> Result<Admitted, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let ingest = self.clone();
+        self.tasks.spawn(async move {
+            let _ = answer.send(ingest.enter(&input, &key, asking).await);
+        });
+        let stopped = || Refused::Unavailable("it stops".to_owned());
+        let mut entered = answered.await.map_err(|_| stopped())??;
+        entered.0.take().ok_or_else(stopped)
+    }
+
+    /// From the claim to the air, or back.
+    async fn enter(
+        self: Arc<Self>,
+        input: &Input,
+        key: &Secret,
+        asking: Asking,
+    ) -> Result<Untaken, Refused> {
         let rival_alive = self.heard_lately(&input.uid);
-        let claimed = self.claim(&input).await?;
-        let past = self.past(&claimed).await?;
-        // Nothing is waited for from here on: who is dropped leaves nothing half begun. Others may be at the same place with
-        // claims that are newer or older, and in any order.
-        let broadcast = self.publish(&input, &claimed)?;
+        let claimed = self.claim(input, key).await?;
+        match self.go_on_air(input, &claimed, asking, rival_alive).await {
+            Ok(admitted) => self.still_welcome(key, Untaken(Some(admitted))).await,
+            Err(refused) => {
+                self.give_back(input, &claimed).await;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Who takes a key away ends what is on the air, and since the claim may have found nothing there.
+    async fn still_welcome(&self, key: &Secret, mut entered: Untaken) -> Result<Untaken, Refused> {
+        let now = self.control.input_by_key(KeyKind::Stream, key, now_ms()).await;
+        let (why, refused) = match now.map_err(|e| Refused::Unavailable(e.to_string()))? {
+            Some(now) if now.settings.enabled => return Ok(entered),
+            Some(_) => (Close::Disabled, Refused::Disabled),
+            None => (Close::KeyChanged, Refused::UnknownKey),
+        };
+        if let Some(admitted) = entered.0.take() {
+            admitted.publication.end(why, Instant::now());
+        }
+        Err(refused)
+    }
+
+    async fn go_on_air(
+        self: &Arc<Self>,
+        input: &Input,
+        claimed: &Claimed,
+        asking: Asking,
+        rival_alive: bool,
+    ) -> Result<Admitted, Refused> {
+        let Asking { peer, protocol, encoder, clock, .. } = asking;
+        let address = peer.ip().to_canonical();
+        let past = self.past(claimed).await?;
+        // Nothing is waited for from here on. Others may be at the same place with claims that are newer or older, and in any
+        // order.
+        let broadcast = self.publish(input, claimed)?;
         let consumer = broadcast.consume();
         let fresh = self.register(&claimed.owned, &consumer, address, rival_alive)?;
         let resumed = fresh.is_none();
@@ -153,10 +223,10 @@ impl Ingest {
             Publication::new(broadcast, clock, claimed.first_group, Instant::now())
                 .count_dropped(self.found.dropped.clone());
         if let Some(owned) = fresh {
-            if let Some(end) = shown_end(&claimed, past.as_deref()) {
+            if let Some(end) = shown_end(claimed, past.as_deref()) {
                 publication = publication.go_on_after(end);
             }
-            self.begin_broadcast(&input, &claimed, consumer, owned, past.as_deref());
+            self.begin_broadcast(input, claimed, consumer, owned, past.as_deref());
         }
         if let Some(active) = self.state().of(&claimed.owned) {
             active.health = Some((publication.health(), protocol));
@@ -165,22 +235,46 @@ impl Ingest {
             input = %input.uid, video = %claimed.owned.video, protocol, encoder, %peer, resumed,
             "on the air"
         );
-        let ingest = self.clone();
+        let (ingest, owned) = (self.clone(), claimed.owned.clone());
         let timeout = input.settings.recording.timeout_seconds;
         let leave = move |publication: Publication, left: Left| {
-            ingest.leave(publication, &claimed.owned, timeout, left);
+            ingest.leave(publication, &owned, timeout, left);
         };
         Ok(Admitted { publication, leave: Box::new(leave) })
+    }
+
+    /// Nothing came of a claim: what it began was nothing, and what was waited for is waited for as before, and no longer.
+    async fn give_back(&self, input: &Input, claimed: &Claimed) {
+        let owned = &claimed.owned;
+        {
+            // Whoever still records the broadcast goes on under this claim.
+            let mut state = self.state();
+            let active = state.active.get_mut(&owned.input).filter(|active| {
+                let now = active.owner.borrow();
+                now.video == owned.video && now.epoch < owned.epoch
+            });
+            if let Some(active) = active {
+                active.owner.send_replace(owned.clone());
+                return;
+            }
+        }
+        if !claimed.resumed {
+            return self.release(&owned.input, owned, End::Goodbye).await;
+        }
+        let now_ms = now_ms();
+        let wait_ms = u64::try_from(self.wait(input).as_millis()).unwrap_or(u64::MAX / 4);
+        let lost = Away { why: End::SourceLost, now_ms, until_ms: now_ms + wait_ms };
+        self.park(owned, claimed.waited.unwrap_or(lost)).await;
     }
 
     /// The input that this key is for, if it may be published to at all.
     async fn input_of(
         &self,
-        key: String,
+        key: &Secret,
         path: Option<Path>,
         address: IpAddr,
     ) -> Result<Input, Refused> {
-        let found = self.control.input_by_key(KeyKind::Stream, &Secret::new(key), now_ms()).await;
+        let found = self.control.input_by_key(KeyKind::Stream, key, now_ms()).await;
         let Some(input) = found.map_err(|e| Refused::Unavailable(e.to_string()))? else {
             let may_guess = self.attempts.wrong(address, now_ms());
             return Err(if may_guess { Refused::UnknownKey } else { Refused::TooManyAttempts });
@@ -257,6 +351,10 @@ impl Ingest {
                 1 => (1, ""),
                 n => (n, "s"),
             };
+            if recorder.stopped() {
+                say("this broadcast is not recorded any more: end it and begin another one"
+                    .to_owned());
+            }
             if lost > 0 {
                 say(format!(
                     "{lost} segment{plural} of this broadcast could not be recorded: gaps in the replay"
@@ -299,34 +397,35 @@ impl Ingest {
         newest.any(|at| at.elapsed() < HEARD_LATELY)
     }
 
-    async fn claim(&self, input: &Input) -> Result<Claimed, Refused> {
-        self.leave_out_shown(&input.uid).await?;
+    async fn claim(&self, input: &Input, key: &Secret) -> Result<Claimed, Refused> {
+        let unavailable = |error: OwnerError| Refused::Unavailable(error.to_string());
+        self.leave_out_shown(&input.uid).await.map_err(unavailable)?;
         let claim = Claim {
             input: input.uid.clone(),
             node: self.node.clone(),
             session: SessionId::parse(&hex(&random::<16>()))
                 .map_err(|e| Refused::Unavailable(e.to_string()))?,
-            mode: ClaimMode::TakeOver,
+            mode: if self.is_here(&input.uid) { ClaimMode::GoOn } else { ClaimMode::TakeOver },
             now_ms: now_ms(),
             resume_within_ms: u64::try_from(self.wait(input).as_millis()).unwrap_or(u64::MAX),
             new_video: VideoUid::from_random(random()),
         };
-        self.control.claim(claim).await.map_err(|error| match error {
+        self.control.claim_with_key(claim, key).await.map_err(|error| match error {
             ClaimError::Disabled => Refused::Disabled,
-            ClaimError::NoSuchInput => Refused::UnknownKey,
+            ClaimError::NoSuchInput | ClaimError::OtherKey => Refused::UnknownKey,
             other => Refused::Unavailable(other.to_string()),
         })
     }
 
     /// Reserves what was shown without it, so that the next claim begins above.
-    async fn leave_out_shown(&self, input: &InputUid) -> Result<(), Refused> {
+    async fn leave_out_shown(&self, input: &InputUid) -> Result<(), OwnerError> {
         loop {
             let shown = self.state().unreserved.get(input).cloned();
             let Some((owned, to)) = &shown else { return Ok(()) };
             match self.reserve_in_steps(owned, *to, 0).await {
                 // Or it has been over since: the numbers are another video's now.
                 Ok(()) | Err(OwnerError::Fenced { .. }) => {}
-                Err(error) => return Err(Refused::Unavailable(error.to_string())),
+                Err(error) => return Err(error),
             }
             // More may have been shown meanwhile.
             let mut state = self.state();
@@ -376,18 +475,20 @@ impl Ingest {
 
     /// What is committed of a broadcast that goes on and that memory has nothing of.
     async fn past(&self, claimed: &Claimed) -> Result<Option<Arc<Recording>>, Refused> {
-        let in_memory = {
-            let state = self.state();
-            let active = state.active.get(&claimed.owned.input);
-            active.is_some_and(|a| !matches!(a.broadcast.liveness(), Liveness::Ended(_)))
-        };
-        if !claimed.resumed || in_memory {
+        if !claimed.resumed || self.is_here(&claimed.owned.input) {
             return Ok(None);
         }
         let video = &claimed.owned.video;
         self.history.forget(video);
         let past = self.history.recording(video).await;
         past.map_err(|e| Refused::Unavailable(e.to_string()))
+    }
+
+    /// Whether a broadcast of this input goes on in memory, or waits there for its encoder.
+    fn is_here(&self, input: &InputUid) -> bool {
+        let state = self.state();
+        let active = state.active.get(input);
+        active.is_some_and(|a| !matches!(a.broadcast.liveness(), Liveness::Ended(_)))
     }
 
     fn wait(&self, input: &Input) -> Duration {
@@ -455,15 +556,11 @@ impl Ingest {
         }
         let (ingest, owned) = (self.clone(), owned.clone());
         self.tasks.spawn(async move {
-            if let Some(wait) = wait
-                && let Err(error) = {
-                    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 4);
-                    let now_ms = now_ms();
-                    let until_ms = now_ms + wait_ms + PARK_MARGIN_MS;
-                    ingest.control.park(&owned, Away { why, now_ms, until_ms }).await
-                }
-            {
-                tracing::debug!(input = %owned.input, %error, "not the owner any more");
+            if let Some(wait) = wait {
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 4);
+                let now_ms = now_ms();
+                let until_ms = now_ms + wait_ms + PARK_MARGIN_MS;
+                ingest.park(&owned, Away { why, now_ms, until_ms }).await;
             }
             ingest.parked.notify_one();
         });
@@ -475,20 +572,26 @@ impl Ingest {
             tracing::warn!(%error, "orphans of earlier broadcasts stay");
         }
         loop {
-            match self.control.expire(now_ms()).await {
-                Ok(ended) => {
-                    for ended in ended {
-                        self.history.forget(&ended.video);
-                        self.tidy(&ended.video).await;
-                        if !ended.kept {
-                            self.forget_levels(&ended.video).await;
-                        }
-                        tracing::info!(input = %ended.input, video = %ended.video, "ended");
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "can't end old broadcasts"),
-            }
+            self.end_left().await;
             tokio::time::sleep(EXPIRE_EVERY).await;
+        }
+    }
+
+    async fn end_left(&self) {
+        // How long those are waited for that are in memory is counted there, whatever the wall clock does.
+        let here = self.state().active.keys().cloned().collect();
+        match self.control.expire(now_ms(), here).await {
+            Ok(ended) => {
+                for ended in ended {
+                    self.history.forget(&ended.video);
+                    self.tidy(&ended.video).await;
+                    if !ended.kept {
+                        self.forget_levels(&ended.video).await;
+                    }
+                    tracing::info!(input = %ended.input, video = %ended.video, "ended");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "can't end old broadcasts"),
         }
     }
 

@@ -50,6 +50,12 @@ pub(crate) const RESERVED_AHEAD_RECORDING: u64 = 0;
 /// A new broadcast on an input waits so long for the last commits of the one before.
 pub(crate) const FINISH_WAIT: Duration = Duration::from_secs(5);
 
+/// The first pause after the index could not be told that a broadcast is over or waited for; it doubles in between.
+pub(crate) const RETRY: Duration = Duration::from_millis(100);
+
+/// The longest of these pauses: well within [`FINISH_WAIT`], so that who comes next begins a broadcast of its own.
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
+
 /// A parked broadcast's end is decided in memory. The index waits a little longer, so that what the
 /// recorder still has can be committed.
 pub(crate) const PARK_MARGIN_MS: u64 = 15_000;

@@ -132,12 +132,17 @@ impl Reloadable {
         let countries = countries(&config.access.country_database)?;
         // The files may have new contents under their old names: a renewed certificate. One for names is renewed by itself.
         if started.config.tls.domain.is_empty() {
-            if let Some(certificate) = &self.certificate {
-                let host = started.config.public_host().unwrap_or_default();
-                certificate.replace(Arc::new(tls::load(&config.tls, &self.dir, host)?));
-            }
+            let host = started.config.public_host().unwrap_or_default();
+            let new = match &self.certificate {
+                Some(used) => Some((used, Arc::new(tls::load(&config.tls, &self.dir, host)?))),
+                None => None,
+            };
+            // It reads the files again, which may be others by now.
             if let Some(quic) = &self.quic {
                 quic.replace(config)?;
+            }
+            if let Some((used, new)) = new {
+                used.replace(new);
             }
         }
         self.ingest.change(Settings::of(config));

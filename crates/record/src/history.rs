@@ -44,6 +44,13 @@ pub enum HistoryError {
     Document(#[from] DocumentError),
 }
 
+impl HistoryError {
+    /// It is not there, or not what it was; else it could not be had at the moment.
+    fn is_loss(&self) -> bool {
+        matches!(self, Self::Damaged(..) | Self::Name(_) | Self::Read(ReadError::NotFound))
+    }
+}
+
 /// Why a video was not deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
@@ -252,7 +259,17 @@ impl History {
         Ok(bytes)
     }
 
-    /// What is committed of these numbers, in order.
+    /// The records of a sealed page.
+    async fn sealed(&self, page: &PageRef) -> Result<Vec<SegmentRecord>, HistoryError> {
+        let bytes = self.page(page).await?;
+        page::decode(&bytes).map_err(|error| {
+            self.state().pages.remove(&page.object);
+            HistoryError::Damaged(page.object.clone(), error)
+        })
+    }
+
+    /// What is committed of these numbers, in order. What a page names that is lost is a gap, as what an object has that is
+    /// lost.
     pub(crate) async fn committed(
         &self,
         video: &VideoUid,
@@ -262,9 +279,15 @@ impl History {
             self.control.committed_index(video, numbers.clone()).await?;
         let mut records = Vec::new();
         for page in pages {
-            let bytes = self.page(&page).await?;
-            let sealed = page::decode(&bytes);
-            let sealed = sealed.map_err(|e| HistoryError::Damaged(page.object.clone(), e))?;
+            let sealed = match self.sealed(&page).await {
+                Err(error) if error.is_loss() => {
+                    self.page_lost(video, &page, &error).await;
+                    let lost = page.first_number..=page.last_number;
+                    lost.map(|number| SegmentRecord { number, gap: true, ..Default::default() })
+                        .collect()
+                }
+                read => read?,
+            };
             records.extend(sealed.into_iter().filter(|r| numbers.contains(&r.number)));
         }
         records.extend(tail);
@@ -352,16 +375,36 @@ impl History {
         }
         self.missing.fetch_add(1, Ordering::Relaxed);
         self.read_again(video, key, true);
-        let told = {
-            let missing = &mut self.state().missing;
-            missing.len() >= MISSING_TOLD || !missing.insert(video.clone())
-        };
-        if !told {
+        if self.tells_of(video) {
             tracing::error!(
                 %video, object = key.as_str(),
                 "a recording has lost this object, and perhaps more: was it deleted, or is its disk not mounted?"
             );
         }
+    }
+
+    /// The same of a page of the index. What is being read knows it already, and is read again later, as it may be back.
+    async fn page_lost(&self, video: &VideoUid, page: &PageRef, error: &HistoryError) {
+        if !matches!(self.control.video(video).await, Ok(Some(_))) {
+            return;
+        }
+        self.missing.fetch_add(1, Ordering::Relaxed);
+        if let Some(kept) = self.state().recordings.get_mut(video) {
+            kept.gone = true;
+        }
+        if self.tells_of(video) {
+            tracing::error!(
+                %video, object = page.object, %error,
+                "a recording has lost a page of its index, and perhaps more: its {} segments are gaps",
+                page.last_number - page.first_number + 1
+            );
+        }
+    }
+
+    /// Once of each video.
+    fn tells_of(&self, video: &VideoUid) -> bool {
+        let missing = &mut self.state().missing;
+        missing.len() < MISSING_TOLD && missing.insert(video.clone())
     }
 
     /// Lists say of what is gone that it is a gap, and of what is back that it is none: the video is read again, unless that
@@ -464,12 +507,14 @@ impl History {
 
     async fn named_by(&self, recording: &Recording) -> Result<BTreeSet<Key>, HistoryError> {
         let video = &recording.video.uid;
-        let sealed = self.control.committed_index(video, 0..u64::MAX >> 1).await?.pages;
-        let mut named: BTreeSet<Key> = recording.objects().collect();
+        let index = self.control.committed_index(video, 0..u64::MAX >> 1).await?;
+        let mut named: BTreeSet<Key> = recording.objects_of(&index.tail).collect();
         for captions in recording.video.settings.captions.values() {
             named.insert(captions::key(video, captions)?);
         }
-        for page in sealed {
+        for page in index.pages {
+            // What one that is lost names is not known, and no orphan.
+            named.extend(recording.objects_of(&self.sealed(&page).await?));
             named.insert(Key::parse(&page.object)?);
         }
         Ok(named)

@@ -25,7 +25,7 @@ pub const RETRY: Duration = Duration::from_millis(100);
 /// The longest pause after failures.
 pub const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Records that wait for the database. A record is small; beyond this many (hours) recording stops.
+/// Records that wait for the database. A record is small; beyond this many (hours) what comes is a gap, until it takes some.
 pub const RECORDS_WAITING: usize = 4_096;
 
 /// How long a commit that was refused waits for the claim of the same node that replaced its owner.

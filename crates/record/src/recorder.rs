@@ -124,7 +124,8 @@ impl Recorder {
             queue: VecDeque::new(),
             putting: FuturesOrdered::new(),
             inits: BTreeSet::new(),
-            ready: setup.gap.map(|number| (gap(number), None)).collect(),
+            // Its commit fills in the others.
+            ready: setup.gap.last().map(|number| (gap(number), None)).into_iter().collect(),
             catalog: None,
             // After a restart there may be a page's worth already.
             unsealed: PAGE_RECORDS + 1,
@@ -139,7 +140,14 @@ impl Recorder {
 
     /// Records until the broadcast is over and everything of it is committed. Dropped early, what is
     /// in flight is lost and what was committed stays.
-    pub async fn run(mut self) -> Outcome {
+    pub async fn run(self) -> Outcome {
+        let status = self.status.clone();
+        let outcome = self.record().await;
+        status.stopped.store(outcome != Outcome::Complete, Ordering::Relaxed);
+        outcome
+    }
+
+    async fn record(mut self) -> Outcome {
         let mut committing: Option<Task<Result<Committed, Outcome>>> = None;
         let mut sealing: Option<Task<Page>> = None;
         let mut asked = 0;
@@ -164,11 +172,7 @@ impl Recorder {
                 }
                 Some(stored) = self.putting.next(), if !self.putting.is_empty() => {
                     self.inits.extend(stored.inits);
-                    self.ready.push_back((stored.record, stored.since));
-                    if self.ready.len() > RECORDS_WAITING {
-                        tracing::error!("the index can't be written: recording stops");
-                        return Outcome::GaveUp;
-                    }
+                    self.push_record(stored.record, stored.since);
                 }
                 committed = maybe(&mut committing), if committing.is_some() => {
                     committing = None;
@@ -199,13 +203,14 @@ impl Recorder {
                 let bytes = sealed.bytes();
                 let room = self.backlog.take(&self.status, bytes, self.backlog_bytes);
                 let space = self.space.look(&self.store).is_ok();
+                let listed = self.ready.len() < RECORDS_WAITING;
                 match room {
-                    Some(room) if space && !sealed.shares.is_empty() => {
+                    Some(room) if space && listed && !sealed.shares.is_empty() => {
                         self.queue.push_back((sealed, Instant::now(), room));
                     }
                     _ => {
-                        // A full disk was told once.
-                        if space && !sealed.shares.is_empty() {
+                        // A full disk was told once, and an index that refuses is told with each attempt.
+                        if space && listed && !sealed.shares.is_empty() {
                             tracing::error!(
                                 segment = sealed.number,
                                 "the store is too slow: this segment is not recorded"
@@ -222,7 +227,7 @@ impl Recorder {
     /// A record that needs no put, in its order.
     fn push_ready(&mut self, record: SegmentRecord) {
         if self.putting.is_empty() && self.queue.is_empty() {
-            self.ready.push_back((record, None));
+            self.push_record(record, None);
         } else if self.queue.is_empty() {
             self.putting.push_back(Box::pin(async move { Stored::nothing(record) }));
         } else {
@@ -233,6 +238,22 @@ impl Recorder {
                 self.queue.push_back((sealed, Instant::now(), waiting));
             }
         }
+    }
+
+    /// For the index, in order. Where that has refused for hours, all that comes beyond the bound is one gap of which the newest
+    /// number is kept: whoever commits it fills in the others ([`Commit::fill`]).
+    fn push_record(&mut self, record: SegmentRecord, since: Option<Instant>) {
+        if self.ready.len() < RECORDS_WAITING {
+            return self.ready.push_back((record, since));
+        }
+        if !record.gap {
+            self.status.lose(record.number);
+            self.space.lose();
+        }
+        self.ready.truncate(RECORDS_WAITING);
+        let SegmentRecord { number, epoch, .. } = record;
+        let gap = SegmentRecord { number, epoch, gap: true, ..SegmentRecord::default() };
+        self.ready.push_back((gap, None));
     }
 
     fn gap(&self, sealed: &Sealed) -> SegmentRecord {
@@ -270,8 +291,11 @@ impl Recorder {
     }
 
     fn commit(&mut self) -> Task<Result<Committed, Outcome>> {
-        let records: Vec<_> =
-            self.ready.iter().take(COMMIT_RECORDS).map(|(record, _)| record.clone()).collect();
+        // What is behind a hole comes first in its commit.
+        let first = self.ready.front().map_or(0, |(record, _)| record.number);
+        let waiting = self.ready.iter().take(COMMIT_RECORDS).map(|(record, _)| record);
+        let next = waiting.zip(first..).take_while(|(record, number)| record.number == *number);
+        let records: Vec<_> = next.map(|(record, _)| record.clone()).collect();
         let last = records.last().map_or(0, |r| r.number);
         let commit = Commit {
             control: self.control.clone(),
@@ -281,6 +305,7 @@ impl Recorder {
             reserve_to: self.follower.newest().max(last + RESERVE_AHEAD),
             catalog: self.catalog.take(),
             records,
+            filled: 0,
         };
         Box::pin(commit.run())
     }
@@ -293,7 +318,7 @@ impl Recorder {
             self.space.works();
         }
         self.backlog.committed(waited.into_iter());
-        self.unsealed += committed.records;
+        self.unsealed += committed.records + committed.filled;
         if let Some(head) = committed.head {
             self.status.committed.store(head.last_number, Ordering::Release);
             self.status.reserved(head.reserved_to);
@@ -434,10 +459,13 @@ struct Commit {
     reserve_to: u64,
     catalog: Option<Bytes>,
     records: Vec<SegmentRecord>,
+    /// Records beside those that it was given.
+    filled: usize,
 }
 
 struct Committed {
     records: usize,
+    filled: usize,
     head: Option<Head>,
 }
 
@@ -448,7 +476,7 @@ impl Commit {
         loop {
             let owned = self.owner.borrow_and_update().clone();
             match self.attempt(&owned).await {
-                Ok(head) => return Ok(Committed { records: count, head }),
+                Ok(head) => return Ok(Committed { records: count, filled: self.filled, head }),
                 Err(CommitError::Owner(OwnerError::Fenced { .. })) => {
                     // An encoder of this node may have claimed the input a moment ago.
                     let changed = tokio::time::timeout(OWNER_WAIT, self.owner.changed()).await;
@@ -495,20 +523,25 @@ impl Commit {
             self.catalog = None;
         }
         let mut head = None;
-        for batch in self.records.chunks(COMMIT_RECORDS) {
-            let committed = self.control.commit(owned, batch.to_vec(), self.reserve_to).await?;
+        while !self.records.is_empty() {
+            let batch: Vec<_> = self.records.iter().take(COMMIT_RECORDS).cloned().collect();
+            let count = batch.len();
+            let committed = self.control.commit(owned, batch, self.reserve_to).await?;
             failpoint::hit("record.committed");
+            self.records.drain(..count);
             head = Some(committed);
         }
         Ok(head)
     }
 
-    /// Numbers that were given out by a claim and never used.
+    /// Numbers that were given out by a claim and never used, or that came while there were too many to be kept apart. Of many
+    /// the first ones: the others are found to be missing then.
     fn fill(&mut self, expected: u64, owned: &Owned) {
         let Some(first) = self.records.first().map(|r| r.number) else { return };
         let epoch = owned.epoch;
         let gap = |number| SegmentRecord { number, epoch, gap: true, ..SegmentRecord::default() };
-        let missing: Vec<_> = (expected..first).map(gap).collect();
+        let missing: Vec<_> = (expected..first).take(RECORDS_WAITING).map(gap).collect();
+        self.filled += missing.len();
         if missing.is_empty() {
             // A number below what is committed, and a hole above: nothing of ours fits any more.
             self.records.retain(|r| r.number >= expected);

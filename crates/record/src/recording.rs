@@ -177,9 +177,9 @@ impl Recording {
         self.records.last()
     }
 
-    /// The objects of its segments.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = Key> {
-        self.records.iter().filter_map(|record| key(self.video.uid.as_str(), record))
+    /// The objects of these of its segments.
+    pub(crate) fn objects_of(&self, records: &[SegmentRecord]) -> impl Iterator<Item = Key> {
+        records.iter().filter_map(|record| key(self.video.uid.as_str(), record))
     }
 
     /// The same with their lengths.

@@ -1,7 +1,7 @@
 //! How a recorder is doing, for health and for whoever shows numbers to viewers.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub struct Status {
     pub(crate) gaps: AtomicU64,
     pub(crate) late_parts: AtomicU64,
     pub(crate) failures: AtomicU64,
+    pub(crate) stopped: AtomicBool,
     pub(crate) changed: Notify,
     /// Numbers that are gaps and that nobody has asked for yet.
     lost: Mutex<BTreeSet<u64>>,
@@ -47,6 +48,11 @@ impl Status {
     /// Bytes that are sealed and not in the store.
     pub fn backlog_bytes(&self) -> usize {
         self.backlog_bytes.load(Ordering::Relaxed)
+    }
+
+    /// It has ended without all of its broadcast: nothing more of it will be recorded.
+    pub fn stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Segments that were lost, and are gaps in the recording. More than none is an alarm.

@@ -1,5 +1,7 @@
 //! Recorder and history against a real index and store.
 
+mod outage;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -588,6 +590,7 @@ async fn another_encoder_of_the_same_node_goes_on_and_a_stranger_ends_it() {
     drop(running.owner);
     live.both(first + 3);
     assert_eq!(running.task.await.unwrap(), Outcome::Fenced);
+    assert!(running.status.stopped());
 }
 
 #[tokio::test]

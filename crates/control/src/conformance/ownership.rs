@@ -1,14 +1,20 @@
 //! Ownership: epochs rise, numbers are used once, broadcasts go on or end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{NOW, WAIT, an_input, away, claim, on_air, segment, uid, video_uid};
-use crate::ClaimMode::{IfFree, TakeOver};
+use super::{NOW, WAIT, an_input, away, claim, on_air, random, segment, uid, video_uid};
+use crate::ClaimMode::{GoOn, IfFree, TakeOver};
 use crate::limits::{GROUP_BLOCK, OUTAGE_NUMBERS, RESERVE_AHEAD};
 use crate::{
-    Away, Claim, ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, NodeId, OwnerError,
-    Presence, Reserved, SegmentRecord, Standing,
+    Away, Claim, ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, InputUid, NodeId,
+    OwnerError, Presence, Reserved, SegmentRecord, Standing,
 };
+
+/// Nobody waits for anything.
+fn none() -> BTreeSet<InputUid> {
+    BTreeSet::new()
+}
 
 /// How long segments are that a node cuts.
 const SEGMENT: Duration = Duration::from_secs(4);
@@ -29,6 +35,32 @@ pub async fn a_claim_needs_an_input_that_is_enabled(control: &Control) {
     let off = InputSettings { enabled: false, ..InputSettings::default() };
     control.update_input(&uid(1), Expect::Any, off, NOW).await.unwrap();
     assert_eq!(control.claim(claim(1, TakeOver, NOW)).await, Err(ClaimError::Disabled));
+}
+
+pub async fn a_claim_with_a_key_needs_the_inputs_own(control: &Control) {
+    an_input(control, 1).await;
+    let other = control.create_input(uid(2), InputSettings::default(), random(3), NOW).await;
+    let key = async |input| control.input_keys(&input).await.unwrap().unwrap().stream_key;
+    let (old, of_other) = (key(uid(1)).await, key(other.unwrap().uid).await);
+    let ask = async |session, key| control.claim_with_key(claim(session, TakeOver, NOW), key).await;
+    assert_eq!(ask(1, &of_other).await, Err(ClaimError::OtherKey));
+    assert_eq!(ask(1, &old).await.unwrap().owned.epoch, Epoch(1));
+    control.rotate_keys(&uid(1), random(4), NOW, None).await.unwrap();
+    assert_eq!(ask(2, &old).await, Err(ClaimError::OtherKey));
+    assert_eq!(ask(3, &key(uid(1)).await).await.unwrap().owned.epoch, Epoch(2), "nothing taken");
+}
+
+pub async fn who_was_waited_for_can_be_waited_for_as_before(control: &Control) {
+    let first = on_air(control).await;
+    assert_eq!(first.waited, None);
+    control.park(&first.owned, away(NOW + WAIT)).await.unwrap();
+    let back = control.claim(claim(2, IfFree, NOW + 5)).await.unwrap();
+    assert_eq!(back.waited, Some(away(NOW + WAIT)));
+    let over = control.claim(claim(3, TakeOver, NOW + 6)).await.unwrap();
+    assert_eq!(over.waited, None, "somebody had it");
+    control.park(&over.owned, back.waited.unwrap()).await.unwrap();
+    let late = control.claim(claim(4, IfFree, NOW + WAIT)).await.unwrap();
+    assert_eq!((late.resumed, late.waited), (false, None));
 }
 
 pub async fn a_claim_whose_answer_was_lost_is_repeated(control: &Control) {
@@ -119,13 +151,16 @@ pub async fn back_in_time_goes_on_and_too_late_begins_anew(control: &Control) {
     let first = on_air(control).await.owned;
     control.park(&first, away(NOW + WAIT)).await.unwrap();
     assert_eq!(control.next_expiry().await.unwrap(), Some(NOW + WAIT));
-    assert_eq!(control.expire(NOW + WAIT - 1).await.unwrap(), []);
+    assert_eq!(control.expire(NOW + WAIT - 1, none()).await.unwrap(), []);
     let back = control.claim(claim(2, IfFree, NOW + WAIT - 1)).await.unwrap();
     assert!(back.resumed && back.ended.is_none());
     assert_eq!(back.owned.video, first.video);
     assert_eq!(control.next_expiry().await.unwrap(), None);
 
     control.park(&back.owned, away(NOW + 2 * WAIT)).await.unwrap();
+    let on = control.claim(claim(9, GoOn, NOW + 3 * WAIT)).await.unwrap();
+    assert_eq!((on.resumed, &on.owned.video), (true, &first.video), "waited for elsewhere");
+    control.park(&on.owned, away(NOW + 2 * WAIT)).await.unwrap();
     let late = control.claim(claim(3, IfFree, NOW + 2 * WAIT)).await.unwrap();
     assert_eq!((late.resumed, &late.owned.video), (false, &video_uid(3)));
     assert_eq!(late.ended.unwrap().video, first.video);
@@ -133,11 +168,13 @@ pub async fn back_in_time_goes_on_and_too_late_begins_anew(control: &Control) {
 
 pub async fn ownerless_broadcasts_expire(control: &Control) {
     let owned = on_air(control).await.owned;
-    assert_eq!(control.expire(u64::MAX >> 1).await.unwrap(), [], "it has an owner");
+    assert_eq!(control.expire(u64::MAX >> 1, none()).await.unwrap(), [], "it has an owner");
     control.park(&owned, away(NOW + WAIT)).await.unwrap();
-    let ended = control.expire(NOW + WAIT).await.unwrap();
+    let held = BTreeSet::from([uid(1)]);
+    assert_eq!(control.expire(NOW + WAIT, held).await.unwrap(), [], "somebody still waits for it");
+    let ended = control.expire(NOW + WAIT, none()).await.unwrap();
     assert_eq!(ended, [Ended { input: uid(1), video: owned.video, kept: false }]);
-    assert_eq!(control.expire(NOW + WAIT).await.unwrap(), []);
+    assert_eq!(control.expire(NOW + WAIT, none()).await.unwrap(), []);
 }
 
 pub async fn a_node_that_starts_again_waits_for_its_encoders(control: &Control) {
@@ -146,7 +183,7 @@ pub async fn a_node_that_starts_again_waits_for_its_encoders(control: &Control) 
     assert_eq!(control.park_all(&node("node 2"), NOW, SEGMENT).await.unwrap(), []);
     let parked = control.park_all(&node("node 1"), NOW + 60_000, SEGMENT).await.unwrap();
     assert_eq!(parked, std::slice::from_ref(&owned));
-    assert_eq!(control.expire(NOW + 60_000 + WAIT - 1).await.unwrap(), []);
+    assert_eq!(control.expire(NOW + 60_000 + WAIT - 1, none()).await.unwrap(), []);
     let back = control.claim(claim(2, IfFree, NOW + 60_001)).await.unwrap();
     assert_eq!((back.resumed, back.owned.video), (true, owned.video));
 }
@@ -234,7 +271,7 @@ pub async fn an_input_says_since_when_it_is_so_and_why(control: &Control) {
         control.park_all(&NodeId::parse("node 2").unwrap(), NOW + 3, SEGMENT).await.unwrap();
     assert_eq!(parked.len(), 1);
     assert_eq!(standing().await, is(Presence::Away(End::NodeLost), NOW + 3));
-    control.expire(NOW + 3 + WAIT).await.unwrap();
+    control.expire(NOW + 3 + WAIT, none()).await.unwrap();
     assert_eq!(standing().await, is(Presence::Off(End::NodeLost), NOW + 3 + WAIT));
     let ended = control.video(&first.owned.video).await.unwrap().unwrap().ended;
     assert_eq!(ended, Some((NOW + 3 + WAIT, End::NodeLost)));

@@ -1,5 +1,7 @@
 //! Claims, releases and what becomes of broadcasts without an owner.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::inputs::document;
@@ -25,6 +27,7 @@ pub(super) struct Owner {
     group_ceiling: u64,
     /// Why its encoder is away, or its last broadcast over.
     why: Option<End>,
+    since_ms: u64,
 }
 
 impl Owner {
@@ -44,6 +47,7 @@ fn owner(row: &Row<'_>) -> rusqlite::Result<Owner> {
         reserved_to: column::u64(row, 6)?,
         group_ceiling: column::u64(row, 7)?,
         why: why(row, 8)?,
+        since_ms: column::u64(row, 9)?,
     })
 }
 
@@ -55,7 +59,7 @@ fn find(db: &Connection, input: &InputUid) -> Result<Option<Owner>, EngineError>
     Ok(db
         .prepare_cached(
             "SELECT epoch, node, session, video, expires_ms, last_number, reserved_to,
-             group_ceiling, why FROM owners WHERE input = ?1",
+             group_ceiling, why, since_ms FROM owners WHERE input = ?1",
         )?
         .query_row([input], owner)
         .optional()?)
@@ -75,7 +79,9 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
         let (node, session) = (node.clone(), session.clone());
         return Err(ClaimError::Owned { node, session, epoch: Epoch(owner.epoch) });
     }
-    let too_late = superseded.is_none() && owner.expires_ms.is_some_and(|at| at <= claim.now_ms);
+    let too_late = claim.mode != ClaimMode::GoOn
+        && superseded.is_none()
+        && owner.expires_ms.is_some_and(|at| at <= claim.now_ms);
     let ended = match owner.video.take_if(|_| too_late) {
         Some(video) => Some(end(db, &claim.input, video, owner.why(), claim.now_ms)?),
         None => None,
@@ -84,6 +90,8 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
     let first_segment = owner.last_number.max(owner.reserved_to) + 1;
     let first_group = owner.group_ceiling;
     let resumed = owner.video.is_some();
+    let waited = owner.expires_ms.filter(|_| resumed && superseded.is_none());
+    let waited = waited.map(|until_ms| Away { why: owner.why(), now_ms: owner.since_ms, until_ms });
     let gap =
         if resumed { owner.last_number + 1..first_segment } else { first_segment..first_segment };
     let video = match owner.video {
@@ -126,7 +134,7 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
         resumed,
     ])?;
     let last = index::last(db, &owned.video)?;
-    Ok(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended })
+    Ok(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended, waited })
 }
 
 /// The answer to a claim that was granted before, if this is one.
@@ -142,9 +150,19 @@ fn repeated(db: &Connection, claim: &Claim, owner: &Owner) -> Result<Option<Clai
         })?;
     let owned = Owned { input: claim.input.clone(), epoch: Epoch(owner.epoch), video };
     let gap = (owner.last_number + 1).min(first_segment)..first_segment;
-    let (superseded, ended) = (None, None);
     let last = index::last(db, &owned.video)?;
-    Ok(Some(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended }))
+    let (superseded, ended, waited) = (None, None, None);
+    Ok(Some(Claimed {
+        owned,
+        resumed,
+        gap,
+        first_segment,
+        first_group,
+        last,
+        superseded,
+        ended,
+        waited,
+    }))
 }
 
 /// The video of the broadcast that is on the air, or waited for.
@@ -341,7 +359,11 @@ fn leave_out(
     Ok(())
 }
 
-pub(crate) fn expire(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
+pub(crate) fn expire(
+    db: &Connection,
+    now_ms: u64,
+    but: &BTreeSet<InputUid>,
+) -> Result<Vec<Ended>, EngineError> {
     let due: Vec<(InputUid, VideoUid, Option<End>)> = db
         .prepare_cached(
             "SELECT input, video, why FROM owners WHERE expires_ms <= ?1 AND video IS NOT NULL
@@ -350,7 +372,10 @@ pub(crate) fn expire(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineE
         .query_map([column::to(now_ms)], |row| Ok((row.get(0)?, row.get(1)?, why(row, 2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let why = |why: Option<End>| why.unwrap_or(End::SourceLost);
-    due.into_iter().map(|(input, video, w)| end(db, &input, video, why(w), now_ms)).collect()
+    due.into_iter()
+        .filter(|(input, ..)| !but.contains(input))
+        .map(|(input, video, w)| end(db, &input, video, why(w), now_ms))
+        .collect()
 }
 
 /// What was given out since the backup is not known: nothing open goes on, and all counters jump.

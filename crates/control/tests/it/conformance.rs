@@ -49,6 +49,8 @@ control::conformance_suite! { super::sqlite:
     ownership {
         a_first_claim_begins_a_broadcast,
         a_claim_needs_an_input_that_is_enabled,
+        a_claim_with_a_key_needs_the_inputs_own,
+        who_was_waited_for_can_be_waited_for_as_before,
         a_claim_whose_answer_was_lost_is_repeated,
         if_free_leaves_the_owner_alone_and_take_over_does_not,
         encoder_reconnects_elsewhere_while_a_is_alive,

@@ -96,7 +96,10 @@ async fn allowed(site: &Site, pass: &Pass) -> Result<Found, Box<Response>> {
         let words = "this link is to watch: files need one that says downloadable";
         return Err(plain(StatusCode::FORBIDDEN, words).into());
     }
-    Ok(site.library.find(&pass.id).await)
+    match site.library.find(&pass.id).await {
+        Found::Unknown => Err(too_busy().into()),
+        found => Ok(found),
+    }
 }
 
 async fn send(

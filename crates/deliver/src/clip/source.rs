@@ -50,7 +50,7 @@ impl Source {
             Found::Recording { recording, .. } => {
                 (recording.video.uid.clone(), From::Recording(recording))
             }
-            Found::OffAir { .. } | Found::Nothing => return None,
+            Found::OffAir { .. } | Found::Nothing | Found::Unknown => return None,
         };
         Some(Self { video, history, from })
     }

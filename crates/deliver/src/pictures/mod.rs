@@ -58,6 +58,9 @@ pub(crate) async fn file(
         return plain(StatusCode::NOT_IMPLEMENTED, NONE);
     };
     let found = site.library.find(&pass.id).await;
+    if matches!(found, Found::Unknown) {
+        return too_busy();
+    }
     let Some(subject) = Subject::of(&site.library, found) else {
         return not_found("no such video, or not on the air");
     };
@@ -144,7 +147,7 @@ impl Subject {
                 let original = recorded_original(library.history(), &recording, ORIGINAL);
                 Some(Self { original, from: From::Recording(recording), by_input })
             }
-            Found::OffAir { .. } | Found::Nothing => None,
+            Found::OffAir { .. } | Found::Nothing | Found::Unknown => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use media::Unreadable;
 use media::catalog::{self, Catalog};
 use spine::{Objects, Read};
 
@@ -40,7 +41,7 @@ impl Editions {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        unreadable: &mut u64,
+        unreadable: &mut Unreadable,
     ) -> Poll<Result<Arc<Catalog>, String>> {
         if std::mem::take(&mut self.rests) {
             // A stream may have thousands of small ones, each of them the work of a whole catalog.
@@ -72,8 +73,7 @@ impl Editions {
                     let error: String = error.to_string().chars().take(REASON_CHARS).collect();
                     let error = error.escape_debug();
                     tracing::warn!(group, object = header.id, %error, "moq: a catalog is refused");
-                    *unreadable += 1;
-                    if *unreadable > UNREADABLE_MAX {
+                    if unreadable.add(now) > UNREADABLE_MAX {
                         return Poll::Ready(Err(format!("the catalog can't be read: {error}")));
                     }
                     cx.waker().wake_by_ref();
@@ -148,7 +148,8 @@ mod tests {
         let cursor = staging.consume().get(&TrackName::from_static(CATALOG)).unwrap();
         let cursor = cursor.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
         let objects = Some(Objects::in_order(cursor, PATIENCE));
-        let (mut catalog, mut unreadable) = (Editions { objects, ..Editions::default() }, 0);
+        let mut catalog = Editions { objects, ..Editions::default() };
+        let mut unreadable = Unreadable::default();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let mut cx = Context::from_waker(&waker);
@@ -161,6 +162,6 @@ mod tests {
         }
         // An edition, a rest; the one that is refused is one, too.
         assert_eq!(came.join(" "), "true 1 true 1 1 true 1");
-        assert_eq!(unreadable, 1);
+        assert_eq!(unreadable.add(now), 2, "one before");
     }
 }

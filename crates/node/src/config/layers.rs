@@ -70,7 +70,7 @@ impl Layer {
                 return Err(ConfigError { key, problem, from });
             };
             let mut table = Table::new();
-            insert(&mut table, &path, value_of(value));
+            insert(&mut table, &path, value_of(&path, value));
             Ok(Self { from, table })
         })
         .collect()
@@ -104,7 +104,7 @@ impl Layer {
         };
         let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
         let mut table = Table::new();
-        insert(&mut table, &path, value_of(value));
+        insert(&mut table, &path, value_of(&path, value));
         Ok(Self { from, table })
     }
 }
@@ -119,9 +119,17 @@ fn without_text(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}, column {column}: {}", error.message())
 }
 
-fn value_of(text: &str) -> Value {
+/// A key of text has text, also where that is a number: a token may have digits only.
+fn value_of(path: &[String], text: &str) -> Value {
+    let defaults: Table = SAMPLE.parse().unwrap_or_default();
+    let default =
+        path.split_first().and_then(|(section, key)| defaults.get(section)?.get(key.first()?));
+    let is_text = default.is_some_and(Value::is_str);
     let parsed = format!("value = {text}").parse::<Table>().ok();
-    parsed.and_then(|mut t| t.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
+    let parsed = parsed.and_then(|mut t| t.remove("value"));
+    let scalar = |value: &Value| !(value.is_table() || value.is_array() || value.is_str());
+    let parsed = parsed.filter(|value| !(is_text && scalar(value)));
+    parsed.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 fn insert(table: &mut Table, path: &[String], value: Value) {
@@ -364,6 +372,22 @@ mod tests {
             let words = format!("{problems:?}");
             assert!(words.contains("write a list") && !words.contains("SECRET"), "{words}");
         }
+    }
+
+    #[test]
+    fn a_text_may_look_like_a_number() {
+        for text in ["1234567890123456", "1e15000000000000", "0x12345678901234"] {
+            let set = Layer::setting(&format!("api.token={text}")).unwrap();
+            let variable = ("AIRWAVE__ENCODE__PROGRAM".into(), text.into());
+            let variable = Layer::environment([variable].into_iter()).remove(0).unwrap();
+            let config = load(&[set, variable]).unwrap().config;
+            assert!(config.api.token.is_some(), "{text}");
+            assert_eq!(config.encode.program, text);
+        }
+        let quoted = Layer::setting("encode.program=\"12\"").unwrap();
+        assert_eq!(load(&[quoted]).unwrap().config.encode.program, "12");
+        let number = Layer::setting("hls.part_ms=200").unwrap();
+        assert!(load(&[number]).is_ok());
     }
 
     #[test]

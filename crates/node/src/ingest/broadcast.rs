@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use control::{Claimed, End, Input, InputUid, Owned, RecordingMode, SegmentRecord, VideoUid};
+use control::{
+    Away, Claimed, End, Input, InputUid, Owned, OwnerError, RecordingMode, SegmentRecord, VideoUid,
+};
 use deliver::{About, Past, Shelf};
 use encode::Ladder;
 use package::{Earlier, Findings, Index, Packaging};
@@ -15,7 +17,9 @@ use spine::broadcast::{Consumer, Liveness};
 use tokio::sync::watch;
 
 use super::{Active, Found, Ingest, is_raw, now_ms, path_of};
-use crate::limits::{GAP_NUMBERS_TIMED, GROUPS_AHEAD, RESERVED_AHEAD, RESERVED_AHEAD_RECORDING};
+use crate::limits::{
+    GAP_NUMBERS_TIMED, GROUPS_AHEAD, RESERVED_AHEAD, RESERVED_AHEAD_RECORDING, RETRY, RETRY_MAX,
+};
 use crate::node::random;
 use crate::offer::Offer;
 
@@ -239,15 +243,23 @@ impl Ingest {
         self.finished.notify_waiters();
     }
 
-    /// Whoever owns nothing can't reserve any more, so first what was shown without it. Where that is refused the input stays owned,
-    /// until the next claim.
-    async fn release(&self, input: &InputUid, owned: &Owned, end: End) {
-        if self.leave_out_shown(input).await.is_err() {
-            return;
+    /// Whoever owns nothing can't reserve any more, so first what was shown without it.
+    pub(super) async fn release(&self, input: &InputUid, owned: &Owned, end: End) {
+        let (ended_ms, mut pause) = (now_ms(), RETRY);
+        loop {
+            let told = match self.leave_out_shown(input).await {
+                Ok(()) => self.control.release(owned, end, ended_ms).await.map(drop),
+                refused => refused,
+            };
+            if !again(input, told, &mut pause).await {
+                return;
+            }
         }
-        if let Err(error) = self.control.release(owned, end, now_ms()).await {
-            tracing::debug!(%input, %error, "not the owner any more");
-        }
+    }
+
+    pub(super) async fn park(&self, owned: &Owned, away: Away) {
+        let mut pause = RETRY;
+        while again(&owned.input, self.control.park(owned, away).await, &mut pause).await {}
     }
 
     /// What was made of a video that there never was: nothing of it was committed.
@@ -265,6 +277,24 @@ impl Ingest {
             Err(error) => tracing::warn!(%video, %error, "orphans stay"),
         }
     }
+}
+
+/// Whether the index is to be told again, after a pause: until it knows, or the broadcast is somebody else's or over. What it
+/// is not told of stays on the air there.
+async fn again(input: &InputUid, told: Result<(), OwnerError>, pause: &mut Duration) -> bool {
+    match told {
+        Ok(()) => return false,
+        Err(error @ OwnerError::Fenced { .. }) => {
+            tracing::debug!(%input, %error, "not the owner any more");
+            return false;
+        }
+        Err(error) => {
+            tracing::warn!(%input, %error, "the index does not take what has become of a broadcast");
+        }
+    }
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(RETRY_MAX);
+    true
 }
 
 /// Why a broadcast ended whose encoder was gone for this reason, in the words of the index.

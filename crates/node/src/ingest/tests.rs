@@ -1,6 +1,8 @@
 //! Encoders that knock at the same moment: whoever's claim is the newest is on the air and is recorded, in whatever order they
 //! come through the door.
 
+mod faults;
+
 use control::{Expect, InputSettings, MasterKey};
 use media::timeline::SourceClock;
 
@@ -16,6 +18,10 @@ struct Rig {
 
 impl Rig {
     async fn new() -> Self {
+        Self::with(spine::Limits::default()).await
+    }
+
+    async fn with(limits: spine::Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = MasterKey::new(&[7; 32]);
         let control = Arc::new(Control::open(&folder.path().join("db"), key).unwrap());
@@ -33,7 +39,7 @@ impl Rig {
             history,
             backlog: Backlog::new(record::limits::NODE_BACKLOG_BYTES),
             space: Arc::default(),
-            origin: Origin::new(spine::Limits::default()),
+            origin: Origin::new(limits),
             library,
             counters,
             found: Arc::default(),
@@ -49,10 +55,25 @@ impl Rig {
         Self { ingest: Arc::new(ingest), input, _folder: folder }
     }
 
+    async fn key(&self) -> Secret {
+        self.ingest.control.input_keys(&self.input.uid).await.unwrap().unwrap().stream_key
+    }
+
+    async fn claim(&self) -> Result<Claimed, Refused> {
+        self.ingest.claim(&self.input, &self.key().await).await
+    }
+
+    /// What the database was asked before has been answered.
+    async fn asked(&self, owned: &Owned) {
+        for _ in 0..2 {
+            let _ = self.ingest.control.reserve(owned, 0, 0).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn asking(&self, last: u8) -> Asking {
-        let keys = self.ingest.control.input_keys(&self.input.uid).await.unwrap().unwrap();
         Asking {
-            key: keys.stream_key.expose().to_owned(),
+            key: self.key().await.expose().to_owned(),
             path: None,
             peer: ([127, 0, 0, last], 1_000).into(),
             protocol: "rtmp",
@@ -107,10 +128,7 @@ async fn of_two_claims_the_newer_is_on_whoever_comes_first() {
     ];
     for order in orders {
         let rig = Rig::new().await;
-        let claims = [
-            rig.ingest.claim(&rig.input).await.unwrap(),
-            rig.ingest.claim(&rig.input).await.unwrap(),
-        ];
+        let claims = [rig.claim().await.unwrap(), rig.claim().await.unwrap()];
         assert!(claims[OLDER].owned.epoch < claims[NEWER].owned.epoch);
         let (mut producers, mut refused) = ([None, None], Vec::new());
         for step in order {
@@ -143,8 +161,8 @@ async fn of_two_claims_the_newer_is_on_whoever_comes_first() {
 #[tokio::test]
 async fn a_claim_that_comes_after_the_broadcast_of_a_newer_one_is_over_begins_nothing() {
     let rig = Rig::new().await;
-    let older = rig.ingest.claim(&rig.input).await.unwrap();
-    let newer = rig.ingest.claim(&rig.input).await.unwrap();
+    let older = rig.claim().await.unwrap();
+    let newer = rig.claim().await.unwrap();
     let producer = rig.publish(&newer).unwrap();
     rig.register(&newer, &producer).unwrap();
     producer.end(Close::Ended);
@@ -214,22 +232,22 @@ async fn numbers_that_were_shown_and_not_reserved_are_left_out() {
     // It never could, until somebody else is at the door.
     let owner = rig.owner();
     ingest.state().unreserved.insert(input.clone(), (owner, 40));
-    let second = ingest.claim(&rig.input).await.unwrap();
+    let second = rig.claim().await.unwrap();
     assert_eq!((second.resumed, second.first_segment), (true, 41));
     assert_eq!(shown(), None);
     // Hours of it, more than the database gives at once.
     let many = 41 + 3 * control::limits::RESERVE_AHEAD;
     ingest.state().unreserved.insert(input.clone(), (second.owned, many));
-    let third = ingest.claim(&rig.input).await.unwrap();
+    let third = rig.claim().await.unwrap();
     assert_eq!((third.resumed, third.first_segment, shown()), (true, many + 1, None));
     // While the next one asks, another number is shown.
     let note = |to| ingest.state().unreserved.insert(input.clone(), (third.owned.clone(), to));
     note(many + 10);
-    let (fourth, _) = tokio::join!(ingest.claim(&rig.input), async { note(many + 11) });
+    let (fourth, _) = tokio::join!(rig.claim(), async { note(many + 11) });
     assert_eq!((fourth.unwrap().first_segment, shown()), (many + 12, None));
     // It is over: what another claim shows is its own.
     note(many + 1_000);
-    let fifth = ingest.claim(&rig.input).await.unwrap();
+    let fifth = rig.claim().await.unwrap();
     assert_eq!((fifth.first_segment, shown()), (many + 13, None));
 }
 
@@ -241,6 +259,7 @@ async fn numbers_that_were_shown_are_left_out_after_the_end_too() {
     let admitted = ingest.clone().admit(rig.asking(1).await).await.unwrap();
     let input = &rig.input.uid;
     let owner = rig.owner();
+    rig.asked(&owner).await;
     ingest.state().unreserved.insert(input.clone(), (owner, 40));
     (admitted.leave)(admitted.publication, Left::Goodbye);
     loop {
@@ -251,7 +270,7 @@ async fn numbers_that_were_shown_are_left_out_after_the_end_too() {
         }
         over.await;
     }
-    let next = ingest.claim(&rig.input).await.unwrap();
+    let next = rig.claim().await.unwrap();
     assert_eq!((next.resumed, next.first_segment), (false, 41));
 }
 
@@ -262,7 +281,7 @@ async fn numbers_are_reserved_again_however_many_were_not() {
     let _first = ingest.clone().admit(rig.asking(1).await).await.unwrap();
     let many = 5 * control::limits::RESERVE_AHEAD;
     assert!(ingest.reserve(&rig.input.uid, many, 0).await);
-    let second = ingest.claim(&rig.input).await.unwrap();
+    let second = rig.claim().await.unwrap();
     assert_eq!(second.first_segment, many + 1);
 }
 

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result};
-use control::{Control, DocumentError, InputSettings, InputUid, Page};
+use bytes::Bytes;
+use control::{Control, DocumentError, DocumentKey, Expect, InputSettings, InputUid, Page};
 use rtmp::client::Target;
 
 use super::data_dir::API_TOKEN;
@@ -124,25 +125,34 @@ pub(super) async fn own_inputs(control: &Control, demo: bool) -> Result<OwnInput
     // They are the oldest ones, unless their owner has deleted them.
     let page = Page { newest_first: false, rows: 10, ..Page::default() };
     let oldest = control.inputs(page).await.context("can't read the live inputs")?.rows;
-    let name = |input: &control::Input| {
-        input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned)
-    };
-    let is_demo = |i: &&control::Input| name(i).is_some_and(|name| is_demo(&name));
-    let first = match oldest.iter().find(|i| !is_demo(i)) {
+    let known = demo_input(control).await.context("can't read which input is the demo's")?;
+    let first = match oldest.iter().find(|input| Some(&input.uid) != known.as_ref()) {
         Some(input) => input.uid.clone(),
         None => create(control, FIRST_NAME).await?,
     };
-    let demo = match (demo, oldest.iter().find(is_demo)) {
+    let demo = match (demo, known) {
         (false, _) => None,
-        (true, Some(input)) => Some(input.uid.clone()),
-        (true, None) => Some(create(control, DEMO_NAME).await?),
+        (true, Some(input)) => Some(input),
+        (true, None) => {
+            let input = create(control, DEMO_NAME).await?;
+            let named = Bytes::from(input.to_string());
+            control.put_document(demo_key()?, named, Expect::Any).await?;
+            Some(input)
+        }
     };
     Ok(OwnInputs { first, demo })
 }
 
-fn is_demo(name: &str) -> bool {
-    let behind = name.strip_prefix(DEMO_NAME);
-    behind.is_some_and(|behind| behind.is_empty() || behind.starts_with(": "))
+/// The input that was made for the demo, by its id: others may have any name.
+async fn demo_input(control: &Control) -> Result<Option<InputUid>> {
+    let Some(document) = control.document(demo_key()?).await? else { return Ok(None) };
+    let uid = std::str::from_utf8(&document.content).ok().and_then(|uid| InputUid::parse(uid).ok());
+    let Some(uid) = uid else { return Ok(None) };
+    Ok(control.input(&uid).await?.map(|input| input.uid))
+}
+
+fn demo_key() -> Result<DocumentKey> {
+    Ok(DocumentKey::new("demo", "input")?)
 }
 
 /// Licences ask that the author is named where a film is watched: in its title.
@@ -164,4 +174,40 @@ async fn create(control: &Control, name: &str) -> Result<InputUid> {
     settings.meta.insert("name".to_owned(), name.into());
     let uid = InputUid::from_random(random());
     Ok(control.create_input(uid, settings, random(), now_ms()).await?.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use control::MasterKey;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_input_of_somebody_who_calls_it_demo_is_not_the_demos() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::new(&[7; 32]);
+        let control = Control::open(&folder.path().join("db"), key).unwrap();
+        let own = create(&control, "Demo: our product").await.unwrap();
+        let inputs = own_inputs(&control, true).await.unwrap();
+        let demo = inputs.demo.unwrap();
+        assert!(inputs.first == own && demo != own);
+        credit_demo(&control, &demo, Some("its author")).await.unwrap();
+        let name = async |input: &InputUid| {
+            let input = control.input(input).await.unwrap().unwrap();
+            input.settings.meta["name"].clone()
+        };
+        assert_eq!(name(&own).await, "Demo: our product");
+        // It is found again, whatever it is called, and with a new one once it is deleted.
+        let rename = |settings: &mut InputSettings| {
+            settings.meta.insert("name".to_owned(), "Ours".into());
+            Ok::<_, DocumentError>(())
+        };
+        control.change_input(&demo, rename, 1).await.unwrap();
+        assert_eq!(own_inputs(&control, true).await.unwrap().demo, Some(demo.clone()));
+        control.delete_input(&demo, Expect::Any, 1).await.unwrap();
+        let again = own_inputs(&control, true).await.unwrap();
+        assert!(
+            again.first == own && again.demo.is_some_and(|again| again != own && again != demo)
+        );
+    }
 }

@@ -149,6 +149,34 @@ fn a_hangup_reloads_what_it_can_and_says_what_needs_a_restart() {
     assert_eq!((trusted(&server, 1), trusted(&server, 2)), (false, true));
     let wrong = text("[ingest]\ntakeover = \"first\"\n").replace("certificate\"", "missing\"");
     reload(&mut server, &wrong, &config, "nothing was changed");
+
+    // Files that change while they are read: the second time they are good and the third time not.
+    let names = ["certificate", "key"].map(at);
+    for name in &names {
+        std::fs::remove_file(name).unwrap();
+        assert!(Command::new("mkfifo").arg(name).status().unwrap().success());
+    }
+    let contents = |n: usize| {
+        ["certificate", "key"].map(|name| std::fs::read(at(&format!("{n}.{name}"))).unwrap())
+    };
+    let (good, feed) = (contents(1), names.clone());
+    std::thread::spawn(move || {
+        for round in 0.. {
+            for (name, good) in feed.iter().zip(&good) {
+                // Opened when it is opened to be read.
+                let content = if round < 2 { &good[..] } else { b"none" };
+                let opened = std::fs::OpenOptions::new().write(true).open(name);
+                if opened.and_then(|mut file| file.write_all(content)).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    reload(&mut server, &text(""), &config, "nothing was changed");
+    assert_eq!((trusted(&server, 1), trusted(&server, 2)), (false, true));
+    names.iter().for_each(|name| std::fs::remove_file(name).unwrap());
+    install(1);
+
     let input = server.input();
     let encoder = clip.publish(&input.rtmp, -1);
     server.wait_live(&input);

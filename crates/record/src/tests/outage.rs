@@ -1,0 +1,97 @@
+//! An index that can't be written for hours, and pages of it that are lost.
+
+use super::*;
+use crate::limits::RECORDS_WAITING;
+
+/// Of segments of a broadcast, in order: whether each is a gap.
+async fn gaps(node: &Node, claimed: &Claimed) -> Vec<bool> {
+    let records = node.records(&claimed.owned.video).await;
+    let numbers = claimed.first_segment..;
+    assert!(records.iter().zip(numbers).all(|(record, number)| record.number == number));
+    records.iter().map(|record| record.gap).collect()
+}
+
+#[tokio::test]
+async fn an_index_that_refuses_for_hours_costs_what_came_meanwhile_and_no_more() {
+    let node = Node::new().await;
+    let claimed = node.claim(1).await;
+    let first = claimed.first_segment;
+    let mut live = Live::new(claimed.owned.epoch.0);
+    let running = record(&node, &live, &claimed, &WIDE);
+    live.both(first);
+    until("the first segment", &running.status, || running.status.committed() == first).await;
+    let db = rusqlite::Connection::open(node.folder.path().join("db")).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON segments
+                  BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    db.execute_batch(refuse).unwrap();
+    // Numbers without anything, and two segments behind them.
+    let back = first + RECORDS_WAITING as u64 + 1_000;
+    live.both(back);
+    live.both(back + 1);
+    let lost = back - first + 1;
+    while running.status.gaps() < lost {
+        assert!(!running.task.is_finished(), "recording stopped");
+        tokio::task::yield_now().await;
+    }
+    db.execute_batch("DROP TRIGGER refuse").unwrap();
+    until("all of them", &running.status, || running.status.committed() == back + 1).await;
+    live.both(back + 2);
+    live.end();
+    assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+    assert!(!running.status.stopped());
+    let gaps = gaps(&node, &claimed).await;
+    assert_eq!(gaps.len() as u64, back + 2 - first + 1);
+    let there: Vec<_> = (0..).zip(&gaps).filter(|(_, gap)| !**gap).map(|(n, _)| n).collect();
+    assert_eq!(there, [0, back + 2 - first]);
+    let index = node.control.committed_index(&claimed.owned.video, 0..1 << 40).await.unwrap();
+    assert!(index.tail.len() <= control::limits::PAGE_RECORDS, "{} unsealed", index.tail.len());
+}
+
+#[tokio::test]
+async fn a_lost_page_of_the_index_is_a_gap_until_it_is_back() {
+    let node = Node::new().await;
+    let claimed = node.claim(1).await;
+    let video = &claimed.owned.video;
+    let mut live = Live::new(claimed.owned.epoch.0);
+    let running = record(&node, &live, &claimed, &WIDE);
+    for number in claimed.first_segment..claimed.first_segment + 140 {
+        live.both(number);
+        tokio::task::yield_now().await;
+    }
+    live.end();
+    assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+    node.control.release(&claimed.owned, End::Goodbye, NOW).await.unwrap();
+    let pages = node.control.committed_index(video, 0..1 << 40).await.unwrap().pages;
+    assert_eq!(pages.len(), 2);
+    let listed = async |history: &History| {
+        let recording = history.recording(video).await.unwrap().unwrap();
+        let list = playlists(&recording.index)[3].clone().unwrap();
+        let gaps = list.matches("#EXT-X-GAP").count();
+        (recording.segments(), list.matches("#EXTINF").count(), gaps)
+    };
+    assert_eq!(listed(&node.history).await, (140, 140, 0));
+    let objects = async || node.store.list(video.as_str()).await.unwrap().len();
+    for (page, damage, expect) in
+        [(0, None, (140, 76, 0)), (1, None, (140, 140, 64)), (1, Some("damage"), (140, 140, 64))]
+    {
+        let history = History::new(node.control.clone(), node.store.clone());
+        let path = node.media().join(&pages[page].object);
+        let kept = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        if let Some(damage) = damage {
+            std::fs::write(&path, damage).unwrap();
+        }
+        assert_eq!(listed(&history).await, expect, "page {page}");
+        assert!(history.missing() > 0);
+        // What it names is not known, and no orphan.
+        let there = objects().await;
+        assert!(history.tidy(video).await.is_err(), "page {page}");
+        assert_eq!(objects().await, there, "page {page}");
+        std::fs::write(&path, kept).unwrap();
+        assert_eq!(listed(&history).await, expect, "it is looked for now and then");
+        history.forget(video);
+        assert_eq!(listed(&history).await, (140, 140, 0));
+        assert_eq!(history.tidy(video).await.unwrap(), 0);
+        assert_eq!(objects().await, 142);
+    }
+}
