@@ -294,7 +294,7 @@ async fn what_is_scaled_from_another_level_is_known_by_another_tag() {
         let (renditions, original) = (renditions(1).await, studio.original());
         let ask = |level| renditions.segment(&original, FIRST, level).unwrap();
         // The smallest is last.
-        let made = asked.iter().map(ask).next_back().unwrap();
+        let made = asked.iter().map(ask).collect::<Vec<_>>().pop().unwrap();
         assert_eq!(made.tag(None), None, "nothing is there");
         assert_eq!(made.part(99).await, Ok(None));
         let part = made.part(0).await.unwrap().unwrap().concat();
