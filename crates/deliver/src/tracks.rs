@@ -555,7 +555,7 @@ pub(crate) mod tests {
         let (width, height) = (1_280, 720);
         let video = VideoConfig { codec, width, height, sample_aspect, frame_rate, colour };
         let config = Config::Video(video);
-        let data = media::fmp4::init_segment(&config, VIDEO_TIMESCALE).into();
+        let data = media::fmp4::init_segment(&config, VIDEO_TIMESCALE);
         let init = Init { id: "1f".to_owned(), data };
         let track = TrackDescription::new(ORIGINAL.to_owned(), &config, None, init);
         let ladder = Ladder::parse(&["360p".to_owned()]);
