@@ -1,6 +1,7 @@
 //! Levels that were recorded, and those of what lies back on the air, as tracks: made by the segment for who fetches them, as
 //! for who asks over HTTP.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -147,7 +148,9 @@ impl PastLevels {
         let level = &offered.level;
         let original = self.source.original(&offered.original);
         let segment = original.segment(number).ok_or(Failed::NoOriginal)?;
-        let made = renditions.segment(&original, number, level)?;
+        // All who come over MoQ have the share of one address: whose request it is the origin does not say.
+        let all = Some(Ipv6Addr::UNSPECIFIED.into());
+        let made = renditions.segment_for(&original, number, level, all)?;
         let init = renditions.init_id(segment.init, level);
         let (source, offered) = (self.source.clone(), offered.clone());
         Ok(PastGroup { made, source, offered, number, init, next: 0 })

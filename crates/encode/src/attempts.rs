@@ -226,7 +226,7 @@ impl Renditions {
             }
             (None, priority) => {
                 let address = begun.address.filter(|_| priority == Priority::Seeking);
-                self.pool().place(Want { priority, bytes, address }).await?
+                self.pool().place(Want { bytes, address, ..priority.into() }).await?
             }
         };
         let unwanted = match begun.priority {

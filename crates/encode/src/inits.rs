@@ -359,7 +359,7 @@ impl Renditions {
         // Decoder and encoders are opened as for a segment.
         let bytes = self.fits(config, &levels);
         let bytes = bytes.map_err(|too_large| JobError::Failed(too_large.to_string()))?;
-        let want = Want { bytes, ..Priority::Live.into() };
+        let want = Want { bytes, yields: true, ..Priority::Live.into() };
         let mut lease = match self.pool().lease(want).await {
             Ok(lease) => lease,
             Err(NoWorker::Busy) => return Err(JobError::Busy),
@@ -586,6 +586,11 @@ mod tests {
         let mut answer = pin!(renditions.clone().answer(Unknown { config, forms }));
         let moment = Duration::from_secs(1);
         assert!(timeout(moment, answer.as_mut()).await.is_err(), "there is no room");
+        // Who watches does not wait until there is, nor who seeks.
+        for priority in [Priority::Live, Priority::Seeking] {
+            let small = Want { bytes: 1, ..priority.into() };
+            assert!(timeout(moment, renditions.pool().place(small)).await.is_ok(), "{priority:?}");
+        }
         drop(held);
         answer.await;
         assert!(made.outcome().is_some());

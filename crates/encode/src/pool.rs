@@ -38,11 +38,13 @@ pub(crate) struct Want {
     pub(crate) bytes: u64,
     /// Who asked for it, of those who share with others.
     pub(crate) address: Option<IpAddr>,
+    /// While it waits for memory everybody else may go first.
+    pub(crate) yields: bool,
 }
 
 impl From<Priority> for Want {
     fn from(priority: Priority) -> Self {
-        Self { priority, bytes: 0, address: None }
+        Self { priority, bytes: 0, address: None, yields: false }
     }
 }
 
@@ -52,6 +54,7 @@ struct Waiting {
     address: Option<IpAddr>,
     /// How many of the same address waited when it came. Whose first one this is comes before the second one of others.
     turn: usize,
+    yields: bool,
     tell: oneshot::Sender<Place>,
 }
 
@@ -189,7 +192,7 @@ impl Pool {
 
     /// The right to a worker, in the order of priorities.
     pub(crate) async fn place(self: &Arc<Self>, want: impl Into<Want>) -> Result<Place, Busy> {
-        let want @ Want { priority, bytes, address } = want.into();
+        let want @ Want { priority, bytes, address, yields } = want.into();
         let waiting = {
             let mut state = self.state();
             if state.may_begin(want) {
@@ -206,8 +209,10 @@ impl Pool {
                 return Err(Busy);
             }
             let (tell, told) = oneshot::channel();
+            // Who yields is behind all others.
+            let turn = if yields { usize::MAX } else { turn };
             let at = waiting.partition_point(|one| one.turn <= turn);
-            waiting.insert(at, Waiting { bytes, address, turn, tell });
+            waiting.insert(at, Waiting { bytes, address, turn, yields, tell });
             told
         };
         match timeout(self.patience, waiting).await {
@@ -334,16 +339,19 @@ impl State {
             return false;
         }
         let before = Priority::ALL.into_iter().take(priority as usize + 1);
-        !before.into_iter().any(|before| self.front(before).is_some() && self.has_place(before))
+        let waits = |(_, yields): (u64, bool)| !yields;
+        !before
+            .into_iter()
+            .any(|before| self.front(before).is_some_and(waits) && self.has_place(before))
     }
 
-    /// What the next one of these needs that still waits.
-    fn front(&mut self, priority: Priority) -> Option<u64> {
+    /// What the next one of these needs that still waits, and whether it yields.
+    fn front(&mut self, priority: Priority) -> Option<(u64, bool)> {
         let waiting = &mut self.waiting[priority as usize];
         while waiting.front().is_some_and(|one| one.tell.is_closed()) {
             waiting.pop_front();
         }
-        waiting.front().map(|one| one.bytes)
+        waiting.front().map(|one| (one.bytes, one.yields))
     }
 
     fn take(&mut self, Want { priority, bytes, .. }: Want) {
@@ -375,14 +383,16 @@ impl State {
     /// Who gets a place that is free, and has it now.
     fn next(&mut self) -> Option<(Want, oneshot::Sender<Place>)> {
         for priority in Priority::ALL {
-            let Some(bytes) = self.front(priority).filter(|_| self.has_place(priority)) else {
-                continue;
-            };
+            let next = self.front(priority).filter(|_| self.has_place(priority));
+            let Some((bytes, yields)) = next else { continue };
             if !self.has_room(bytes) {
+                if yields {
+                    continue;
+                }
                 return None;
             }
             let next = self.waiting[priority as usize].pop_front();
-            let want = Want { bytes, ..priority.into() };
+            let want = Want { bytes, yields, ..priority.into() };
             self.take(want);
             return next.map(|next| (want, next.tell));
         }

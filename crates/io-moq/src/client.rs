@@ -272,6 +272,7 @@ impl Client {
         // Where it was the last time.
         let was = pulling.as_ref().and_then(|pulling| pulling.known.address());
         found.sort_by_key(|address| Some(*address) != was);
+        let only = found.len() == 1;
         for address in found {
             let endpoint = Endpoint::client(address)?;
             let (name, trust) = (&server.host, trust.clone());
@@ -279,7 +280,9 @@ impl Client {
                 None => endpoint.connect(address, name, trust, &protocols).await,
                 Some(Pulling { known, early, .. }) => {
                     let with = (trust, &*protocols);
-                    endpoint.connect_up(address, name, with, (known, *early)).await
+                    // Nobody has answered yet where it is early: of several addresses the next one would not be tried.
+                    let early = *early && only;
+                    endpoint.connect_up(address, name, with, (known, early)).await
                 }
             };
             match connected {

@@ -111,6 +111,8 @@ pub(crate) struct Hands {
     pub(crate) carried: Arc<Carried>,
     /// By whom it was brought before.
     pub(crate) before: Option<Weak<Carried>>,
+    /// That one is lost; known also when it is left.
+    pub(crate) follows_lost: bool,
 }
 
 impl Hands {
@@ -128,7 +130,8 @@ impl Hands {
 
     /// Whether that one is lost.
     pub(crate) fn follows_who_is_lost(&self) -> bool {
-        self.before.as_ref().and_then(Weak::upgrade).is_some_and(|before| before.is_lost())
+        self.follows_lost
+            || self.before.as_ref().and_then(Weak::upgrade).is_some_and(|before| before.is_lost())
     }
 
     /// When it comes elsewhere: the group up to which not all of it may.

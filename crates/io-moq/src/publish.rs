@@ -218,11 +218,13 @@ impl Publisher {
         async move {
             let Ok(name) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
             let paused = track.pause();
+            let mut follows_lost = false;
             if let Some(mut hands) = pull.as_ref().and_then(|pull| pull.hands(&name)) {
+                follows_lost = hands.follows_who_is_lost();
                 // From the next object on, whichever that is.
                 hands.tell(None);
             }
-            let pull = pull.map(|pull| Pull { before: None, ..pull });
+            let pull = pull.map(|pull| Pull { before: None, follows_lost, ..pull });
             let granted = ask_when_read(&link, name, &mut track, pull.as_ref()).await;
             drop(paused);
             match granted {

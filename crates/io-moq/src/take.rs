@@ -101,9 +101,8 @@ pub(crate) async fn take(
     let mut end = None;
     let mut hands = target.hands.take();
     let mut rest = Rest::new(target.largest.map(|largest| largest.group));
-    // Who follows one that was lost may have begun anew, where nobody says who he is.
-    let follows = hands.as_ref().is_some_and(Hands::follows_who_is_lost)
-        && link.with(|session| session.peer_node()).is_none();
+    // Who follows one that was lost may have begun anew: a client that publishes into an open namespace numbers by itself, whichever node it is at.
+    let follows = hands.as_ref().is_some_and(Hands::follows_who_is_lost);
     let oldest = track.consume().oldest_group().filter(|_| follows);
     let begins_anew = |group: u64| oldest.is_some_and(|oldest| group < oldest);
     let mut anew = target.largest.is_some_and(|largest| begins_anew(largest.group));

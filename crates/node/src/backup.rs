@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use control::{Control, MasterKey, Page, VideoFilter, VideoUid};
-use record::{History, HistoryError};
+use record::History;
 use serde::{Deserialize, Serialize};
-use store::{ReadError, Store};
+use store::Store;
 
 use crate::files;
 use crate::ingest::now_ms;
@@ -236,16 +236,14 @@ async fn copy_objects(
     copy_file(&from.join("format"), &to.join("format")).context("can't copy the media's format")?;
     let mut kept = BTreeSet::new();
     for video in videos(history.control()).await? {
-        let named = history.named(&video).await;
+        let named = history.named_or_there(&video).await;
         let sizes = history.sizes(&video).await;
         history.forget(&video);
-        let named = match named {
-            Err(HistoryError::Read(ReadError::NotFound)) => {
-                missing.insert(format!("the index of video {video}"));
-                continue;
-            }
-            named => named.with_context(|| format!("can't read the index of video {video}"))?,
-        };
+        let (named, lost) =
+            named.with_context(|| format!("can't read the index of video {video}"))?;
+        if lost {
+            missing.insert(format!("a page of the index of video {video}"));
+        }
         let sizes = sizes.with_context(|| format!("can't read the index of video {video}"))?;
         copied.videos += 1;
         kept.insert(video.to_string());

@@ -92,6 +92,9 @@ pub(crate) const PAST_ANSWERS: usize = 64;
 /// takes on a busy machine. Without an answer there is the original, and who comes next asks again.
 pub(crate) const PAST_LEVELS_WAIT: Duration = Duration::from_secs(2);
 
+/// How soon it is asked again after that: a first time costs who comes the wait.
+pub(crate) const PAST_LEVELS_AGAIN: Duration = Duration::from_secs(10);
+
 /// How often a segment of a recording's level is asked for over MoQ before it is a gap: all encoders may be busy for a moment.
 pub(crate) const PAST_LEVEL_TRIED: u32 = 4;
 

@@ -25,7 +25,8 @@ use spine::{
 };
 
 use crate::limits::{
-    PAST_ANSWERS, PAST_BROADCASTS, PAST_BYTES, PAST_LEVEL_TRIED, PAST_LEVELS_WAIT, PAST_WAITING,
+    PAST_ANSWERS, PAST_BROADCASTS, PAST_BYTES, PAST_LEVEL_TRIED, PAST_LEVELS_AGAIN,
+    PAST_LEVELS_WAIT, PAST_WAITING,
 };
 
 /// After what is in memory, before nothing.
@@ -48,6 +49,8 @@ struct Kept {
     tracks: Vec<track::Producer>,
     /// Its catalog, while there are levels that are not in it.
     unlisted: Option<track::Producer>,
+    /// When it was tried to list them.
+    listed: Instant,
     used: Instant,
 }
 
@@ -149,9 +152,14 @@ impl Past {
                 return None;
             }
         };
-        if let Some(kept) = self.kept().get_mut(uid).filter(|kept| kept.unlisted.is_none()) {
-            kept.used = Instant::now();
-            return Some(kept.broadcast.consume());
+        if let Some(kept) = self.kept().get_mut(uid) {
+            let now = Instant::now();
+            kept.used = now;
+            // Who comes meanwhile does not wait for what can't be said.
+            if kept.unlisted.is_none() || now < kept.listed + PAST_LEVELS_AGAIN {
+                return Some(kept.broadcast.consume());
+            }
+            kept.listed = now;
         }
         let listed = self.listed(&recording).await;
         // Somebody may have asked for it meanwhile.
@@ -160,7 +168,11 @@ impl Past {
         let made = match there {
             Some(mut kept) => {
                 kept.used = Instant::now();
-                kept.list(&recording, &listed).map(|()| kept)
+                // Who reads it has it as it is.
+                if let Err(error) = kept.list(&recording, &listed) {
+                    tracing::warn!(%video, %error, "levels of a recording are not offered");
+                }
+                Ok(kept)
             }
             None => self.make(&path, &recording, &listed).await,
         };
@@ -210,7 +222,8 @@ impl Past {
         let route = Route::local(NodeId(0), 0);
         let broadcast = self.origin.publish(path, route, Takeover::Replace)?;
         let now = Instant::now();
-        let mut kept = Kept { broadcast, tracks: Vec::new(), unlisted: None, used: now };
+        let (tracks, unlisted) = (Vec::new(), None);
+        let mut kept = Kept { broadcast, tracks, unlisted, listed: now, used: now };
         let mut inits = Vec::new();
         for (name, rendition) in recording.index.renditions() {
             kept.add(name, rendition, None)?;

@@ -499,6 +499,22 @@ impl History {
         }
     }
 
+    /// The same for a copy: where a page of the index is lost or damaged it is not known what that names, and these are all objects that there
+    /// are of the video. Whether that is so.
+    pub async fn named_or_there(
+        &self,
+        video: &VideoUid,
+    ) -> Result<(BTreeSet<Key>, bool), HistoryError> {
+        match self.named(video).await {
+            Err(error) if error.is_loss() => {
+                let there = self.store.list(video.as_str()).await;
+                let there = there.map_err(|_| error)?;
+                Ok((there.into_iter().map(|(key, _)| key).collect(), true))
+            }
+            named => Ok((named?, false)),
+        }
+    }
+
     /// How many bytes each object of its segments has.
     pub async fn sizes(&self, video: &VideoUid) -> Result<BTreeMap<Key, u64>, HistoryError> {
         let recording = self.recording(video).await?;

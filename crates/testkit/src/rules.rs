@@ -375,7 +375,10 @@ fn came_true(before: &MediaPlaylist, now: &MediaPlaylist) -> bool {
     let newest = before.segments.last().map_or(0, |segment| segment.number);
     let mut new = now.segments.iter().filter(|segment| segment.number >= newest);
     let listed = |uri: &String| now.segments.iter().flat_map(|s| &s.parts).any(|p| p.uri == *uri);
+    // Further on it is no longer said what parts there were.
+    let further = now.segments.last().is_some_and(|segment| segment.number > newest + 1);
     now.ended
+        || further
         || now.hint.as_ref() == Some(hint)
         || listed(hint)
         || new.any(|segment| segment.gap || segment.number > newest && segment.discontinuity)

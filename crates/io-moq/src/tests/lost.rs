@@ -155,8 +155,10 @@ async fn d18_what_another_publisher_has_is_not_gone_on_with() {
 /// Of an upstream that does not say who it is that can't be known: its numbers show it.
 #[tokio::test]
 async fn d18_who_begins_anew_behind_a_lost_link_ends_the_track() {
-    for at_once in [true, false] {
-        let first = Upstream::new().saying(None);
+    // A node that says which it is may have a client that numbers anew in an open namespace.
+    for (at_once, named) in [(true, false), (false, false), (true, true), (false, true)] {
+        let first = Upstream::new();
+        let first = if named { first } else { first.saying(None) };
         let rig = edge(&[&first]).await;
         let mut old = first.accept().await;
         let (mut viewer, asked) = Viewer::of(&rig, &mut old).await;

@@ -86,6 +86,8 @@ pub(crate) struct Pull {
     pub(crate) carried: Arc<Carried>,
     /// By whom that was brought before, who is left once all of it comes here.
     pub(crate) before: Option<Weak<Carried>>,
+    /// That one is lost; known also when it is left.
+    pub(crate) follows_lost: bool,
 }
 
 impl Pull {
@@ -98,19 +100,22 @@ impl Pull {
             fetches: places(UPLINK_FETCHES_MAX),
             carried: Arc::default(),
             before: None,
+            follows_lost: false,
         }
     }
 
     /// For one more broadcast.
     pub(super) fn of_another(&self) -> Self {
         let asks_each = Arc::new(Semaphore::new(UPLINK_ASKS_EACH));
-        Self { asks_each, carried: Arc::default(), before: None, ..self.clone() }
+        let (carried, before, follows_lost) = (Arc::default(), None, false);
+        Self { asks_each, carried, before, follows_lost, ..self.clone() }
     }
 
     /// A track of it that is asked for now.
     pub(crate) fn hands(&self, track: &moqt::TrackName) -> Option<Hands> {
         let key = (path_of(track.namespace())?, name_of(track)?);
-        Some(Hands { key, carried: self.carried.clone(), before: self.before.clone() })
+        let (carried, before) = (self.carried.clone(), self.before.clone());
+        Some(Hands { key, carried, before, follows_lost: self.follows_lost })
     }
 }
 

@@ -223,22 +223,25 @@ impl Ingest {
     /// Nothing more will be committed: the input is free.
     async fn broadcast_over(&self, input: &InputUid, broadcast: &Consumer) {
         let this = |active: &&Active| active.broadcast == *broadcast;
-        let found = {
-            let state = self.state();
-            state.active.get(input).filter(this).map(|a| (a.owner.borrow().clone(), a.away))
-        };
         let why = match broadcast.liveness() {
             Liveness::Ended(why) => why,
             Liveness::Live | Liveness::Parked => Close::Internal,
         };
-        if let Some((owned, away)) = found {
+        let mut released = None;
+        loop {
+            let (owned, away) = {
+                let mut state = self.state();
+                let Some(active) = state.active.get(input).filter(this) else { break };
+                let owned = active.owner.borrow().clone();
+                // Another claim may have been given back to it meanwhile, and is released, too.
+                if released == Some(owned.epoch) {
+                    state.active.remove(input);
+                    break;
+                }
+                (owned, active.away)
+            };
             self.release(input, &owned, end_of(why, away)).await;
-        }
-        {
-            let mut state = self.state();
-            if state.active.get(input).as_ref().is_some_and(this) {
-                state.active.remove(input);
-            }
+            released = Some(owned.epoch);
         }
         self.finished.notify_waiters();
     }

@@ -135,7 +135,10 @@ fn playlists_keep_their_promises() {
         assert!((target - 0.2).abs() < 1e-9, "{target}");
         let newest = playlist.segments.last().unwrap();
         // What is hinted at comes next: the part after the newest one.
-        let hint = playlist.hint.clone().unwrap();
+        let Some(hint) = playlist.hint.clone() else {
+            assert!(video.versions.len() >= 30, "its encoder is still there");
+            continue;
+        };
         let (number, part) = match newest.file {
             Some(_) => (newest.number + 1, 0),
             None => (newest.number, newest.parts.len()),

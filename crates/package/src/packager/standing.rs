@@ -69,6 +69,7 @@ impl Packager {
             return;
         }
         let Some(held) = t.held.take() else { return };
+        t.rendition.is_followed(&held);
         tagged(track, out, |out| t.rendition.flush(Ends::Segment, target, out));
         self.findings.segments_without_key_frame += u64::from(!held.sync);
         self.begin_segment(track, &held);

@@ -86,6 +86,9 @@ async fn a_lost_page_of_the_index_is_a_gap_until_it_is_back() {
         // What it names is not known, and no orphan.
         let there = objects().await;
         assert!(history.tidy(video).await.is_err(), "page {page}");
+        // A copy has all of it.
+        let (named, lost) = history.named_or_there(video).await.unwrap();
+        assert_eq!((named.len(), lost), (there, true));
         assert_eq!(objects().await, there, "page {page}");
         std::fs::write(&path, kept).unwrap();
         assert_eq!(listed(&history).await, expect, "it is looked for now and then");
@@ -93,5 +96,7 @@ async fn a_lost_page_of_the_index_is_a_gap_until_it_is_back() {
         assert_eq!(listed(&history).await, (140, 140, 0));
         assert_eq!(history.tidy(video).await.unwrap(), 0);
         assert_eq!(objects().await, 142);
+        let (named, lost) = history.named_or_there(video).await.unwrap();
+        assert_eq!((named.len(), lost), (142, false));
     }
 }
