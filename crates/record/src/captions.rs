@@ -65,7 +65,9 @@ impl History {
         let key = Key::new(&object).map_err(|_| DocumentError::NotFound)?;
         let captions = Captions { label, object: random, bytes: text.len() as u64 };
         self.expect_objects(&video.uid).await?;
-        self.store().put(&key, vec![text.clone()]).await?;
+        // Who looks for orphans meanwhile takes it for one.
+        let naming = self.naming.lock().await;
+        self.store().put(&key, vec![text]).await?;
         let language = language.to_owned();
         let named = move |settings: &mut VideoSettings| {
             // Others may have been added meanwhile.
@@ -74,10 +76,7 @@ impl History {
             Ok(())
         };
         let video = self.change(video, named, now_ms).await?;
-        // Who looked for orphans before the name was known has taken it for one.
-        if matches!(self.store().read(&key).await, Err(ReadError::NotFound)) {
-            self.store().put(&key, vec![text]).await?;
-        }
+        drop(naming);
         self.tidy_later(&video).await;
         Ok(video)
     }

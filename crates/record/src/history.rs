@@ -68,6 +68,8 @@ pub struct History {
     store: Arc<Store>,
     state: Mutex<State>,
     clips: Semaphore,
+    /// Held while it is found out what of a video nothing names, and until that is deleted; and while an object is stored that has no name yet.
+    pub(crate) naming: tokio::sync::Mutex<()>,
     on_delete: Mutex<Vec<OnDelete>>,
     /// Reads of objects that the index names and that are not there.
     missing: AtomicU64,
@@ -139,7 +141,8 @@ impl History {
     pub fn new(control: Arc<Control>, store: Arc<Store>) -> Self {
         let (state, clips) = (Mutex::default(), Semaphore::new(CLIPS_AT_ONCE));
         let (on_delete, missing) = (Mutex::default(), AtomicU64::new(0));
-        Self { control, store, state, clips, on_delete, missing }
+        let naming = tokio::sync::Mutex::default();
+        Self { control, store, state, clips, naming, on_delete, missing }
     }
 
     /// Whoever keeps something of videos is told of each that is deleted, before its media goes. It must not block.
@@ -592,6 +595,7 @@ impl History {
     /// Deletes objects of a video that is over which its index does not name: puts whose answer was lost,
     /// what an owner left that was fenced. Answers how many there were.
     async fn collect_orphans(&self, video: &VideoUid) -> Result<usize, HistoryError> {
+        let _naming = self.naming.lock().await;
         let Some(recording) = self.recording(video).await? else {
             // It ended before anything was committed: what was stored is no video's.
             let stored = self.store.list(video.as_str()).await?.len();

@@ -100,3 +100,34 @@ async fn a_lost_page_of_the_index_is_a_gap_until_it_is_back() {
         assert_eq!((named.len(), lost), (142, false));
     }
 }
+
+/// Who looks for orphans knows what is named when he began, and finds what is there a moment later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn captions_that_come_while_orphans_are_looked_for_stay() {
+    let node = Node::new().await;
+    let claimed = node.claim(1).await;
+    let video = &claimed.owned.video;
+    let mut live = Live::new(claimed.owned.epoch.0);
+    let running = record(&node, &live, &claimed, &WIDE);
+    live.both(claimed.first_segment);
+    live.end();
+    assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+    node.control.release(&claimed.owned, End::Goodbye, NOW).await.unwrap();
+    for round in 0..60 {
+        let found = node.control.video(video).await.unwrap().unwrap();
+        let text = Bytes::from_static(b"WEBVTT\n");
+        let (history, random) = (&node.history, 1 + round);
+        let put = history.put_captions(&found, "en", "English".to_owned(), text, random, NOW);
+        // A moment sooner or later, each time.
+        let tidying = async {
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            history.tidy(video).await
+        };
+        let (put, tidied) = tokio::join!(put, tidying);
+        tidied.unwrap();
+        let text = node.history.captions(&put.unwrap(), "en").await.unwrap();
+        assert!(text.is_some(), "round {round}");
+    }
+}
