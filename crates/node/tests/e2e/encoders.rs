@@ -453,11 +453,12 @@ fn watched_over(
         assert_eq!((&frames["backwards"], &seen["jumpsBack"]), (&json!(0), &json!(0)), "{seen}");
         let last_hz = seen["lastToneHz"].as_f64().unwrap_or(0.0);
         assert!((last_hz - 2_000.0).abs() < 50.0, "{player}: {last_hz} Hz: {seen}");
-        // hls.js tells that its buffer ran out, and how it went over what is missing between the two; shaka-player that its index is empty
+        // hls.js tells that its buffer ran out, how it went over what is missing between the two, and where a number was left out, as the
+        // index was told late on a busy machine; shaka-player that its index is empty
         // where the encoder is away for longer than the list lasts (docs/protocols/hls.md).
         let errors = crate::browser::errors(seen);
         let goes_on = |e: &&&str| match *player {
-            "hlsjs" => e.starts_with("mediaError buffer"),
+            "hlsjs" => e.starts_with("mediaError buffer") || e.starts_with("mediaError fragGap"),
             "shaka" => {
                 e.starts_with("shaka TypeError: Cannot read properties of null (reading 'next')")
             }
