@@ -63,7 +63,6 @@ const VERSION_RULES: &[&str] = &[
     "discontinuity-sequence",
     "segments-never-change",
     "parts-never-change",
-    "hint-comes-true",
     "ended-stays",
 ];
 
@@ -330,7 +329,6 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
         };
         if let Some((written, before)) = &last {
             rule(!before.ended || text == *written, "ended-stays", text.clone());
-            rule(came_true(before, &now), "hint-comes-true", format!("{:?}", before.hint));
             let (was, is) = (before.sequence, now.sequence);
             rule(is >= was, "sequence-rises", format!("{was} then {is}"));
             let (was, is) = (before.target_duration, now.target_duration);
@@ -366,22 +364,6 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
         last = Some((text, now));
     }
     broken
-}
-
-/// Whether the part that was hinted at is the one that came next (§4.4.5.3), if any did. What nobody can know before is excused: that the
-/// encoder is another one from here on, that something is missing, and that all is over.
-fn came_true(before: &MediaPlaylist, now: &MediaPlaylist) -> bool {
-    let Some(hint) = &before.hint else { return true };
-    let newest = before.segments.last().map_or(0, |segment| segment.number);
-    let mut new = now.segments.iter().filter(|segment| segment.number >= newest);
-    let listed = |uri: &String| now.segments.iter().flat_map(|s| &s.parts).any(|p| p.uri == *uri);
-    // Further on it is no longer said what parts there were.
-    let further = now.segments.last().is_some_and(|segment| segment.number > newest + 1);
-    now.ended
-        || further
-        || now.hint.as_ref() == Some(hint)
-        || listed(hint)
-        || new.any(|segment| segment.gap || segment.number > newest && segment.discontinuity)
 }
 
 /// The broken rules of reports (§4.4.5.4) among low-latency playlists of one moment, by their URI: each names all others, and tells
@@ -677,11 +659,6 @@ video.m3u8
             ),
             ("segments-never-change", "\n10\n", "\nother\n"),
             ("parts-never-change", "URI=\"10.1\"", "URI=\"other\""),
-            (
-                "hint-comes-true",
-                "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"",
-                "#EXT-X-PART:DURATION=1.00000,URI=\"11.one\"",
-            ),
         ] {
             let mutant = GOOD.replacen(from, to, 1);
             assert_ne!(mutant, GOOD, "{rule}: the mutation does nothing");
