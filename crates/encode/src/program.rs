@@ -122,9 +122,19 @@ impl Program {
         let said = if output.status.success() { &output.stdout } else { &output.stderr };
         let said = said.get(..said.len().min(WORDS_BYTES_MAX)).unwrap_or_default();
         let words = String::from_utf8_lossy(said).trim().to_owned();
-        let wire = format!("wire {} ", wire::VERSION);
         let ours = output.status.success() && words.starts_with("airwave-encode ");
-        if !ours || !words.contains(&wire) {
+        // `airwave-encode 0.1.0 wire 5 libavcodec ...`
+        let spoken = words.split_once(" wire ").and_then(|(_, rest)| rest.split(' ').next());
+        if let (true, Some(spoken)) = (ours, spoken)
+            && spoken != wire::VERSION.to_string()
+        {
+            let theirs: String = spoken.chars().take(8).collect();
+            return Err(strange(format!(
+                "it speaks wire {theirs} and the server {}: put the one there that came with the server",
+                wire::VERSION
+            )));
+        }
+        if !ours || spoken.is_none() {
             // One that is killed says nothing itself: of another processor, or for want of memory.
             let words = match (output.status.success(), words.as_str()) {
                 (true, "") => "it says nothing".to_owned(),
@@ -273,11 +283,19 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_dies_is_told_with_how_it_ended() {
         let folder = tempfile::tempdir().unwrap();
+        let other = format!(
+            "it speaks wire {} and the server {}: put the one there that came with the server",
+            wire::VERSION - 1,
+            wire::VERSION
+        );
+        let old = format!("echo airwave-encode 0.1.0 wire {} libavcodec 59", wire::VERSION - 1);
         for (script, expect) in [
             ("kill -ILL $$", "signal: 4 (SIGILL)"),
             ("exit 3", "exit status: 3"),
             ("echo no such library >&2; exit 127", "exit status: 127: no such library"),
             ("echo something else", "something else"),
+            ("echo airwave-encode 0.1.0 libavcodec 59", "airwave-encode 0.1.0 libavcodec 59"),
+            (&old, &other),
             ("", "it says nothing"),
         ] {
             let path = folder.path().join("program");

@@ -741,6 +741,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn another_wire_is_refused() {
+        let (kind, body) = split(&from_encoder()[0].encode());
+        assert!(FromEncoder::decode(kind, body.clone()).is_ok());
+        let mut other = body.to_vec();
+        other[MAGIC.len()..][..2].copy_from_slice(&(VERSION + 1).to_be_bytes());
+        let refused = FromEncoder::decode(kind, other.into());
+        assert!(matches!(refused, Err(WireError::Unknown("the version of the wire"))));
+    }
+
+    #[test]
     fn what_is_cut_short_or_too_long_is_refused() {
         for (whole, to) in to_encoder()
             .iter()

@@ -186,12 +186,19 @@ fn keep_to_itself() {
     }
 }
 
+/// No more than an eighth of a small machine or container, which has live media and encoders besides.
+fn cache_bytes(memory: Option<u64>) -> usize {
+    let eighth =
+        memory.map_or(usize::MAX, |bytes| usize::try_from(bytes / 8).unwrap_or(usize::MAX));
+    LEVELS_CACHE_BYTES.min(eighth)
+}
+
 fn settings(config: &config::Encode, folder: PathBuf, encoder: Encoder) -> Settings {
     let memory = crate::node::memory_bytes();
     Settings {
         workers: workers(config.workers, memory),
         memory: memory.map_or(u64::MAX, |bytes| bytes / 2),
-        cache_bytes: LEVELS_CACHE_BYTES,
+        cache_bytes: cache_bytes(memory),
         linger: config.linger_s,
         patience: encode::limits::WORKER_WAIT,
         silent_max: encode::limits::WORKER_SILENT_MAX,
@@ -257,6 +264,13 @@ mod tests {
         assert!(load(&[set("encode.linger_s=0")]).is_err());
         assert!(load(&[set("encode.ladder=[\"360p\",\"720p\"]")]).is_ok());
         assert!(load(&[set("encode.ladder=[\"360p\",\"360p=500\"]")]).is_err(), "twice");
+    }
+
+    #[test]
+    fn made_segments_that_are_kept_fit_the_memory() {
+        assert_eq!(cache_bytes(None), LEVELS_CACHE_BYTES);
+        assert_eq!(cache_bytes(Some(1 << 40)), LEVELS_CACHE_BYTES);
+        assert_eq!(cache_bytes(Some(512 << 20)), 64 << 20);
     }
 
     #[test]

@@ -104,7 +104,8 @@ pub(crate) const PAST_WAITING: usize = 1_024;
 /// Live inputs whose playback is in the metrics, those with the most players: each costs a dozen series.
 pub(crate) const PLAYBACK_INPUTS_MAX: usize = 100;
 
-/// Made segments of levels that are kept: a minute of a ladder for a dozen broadcasts. They can be made again.
+/// Made segments of levels that are kept: a minute of a ladder for a dozen broadcasts; of a small machine or
+/// container no more than an eighth of the memory. They can be made again.
 pub(crate) const LEVELS_CACHE_BYTES: usize = 256 << 20;
 
 /// When no more than this is free beside what must be free, made segments of levels on the disk go: before recordings do.
