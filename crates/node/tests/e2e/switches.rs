@@ -46,11 +46,6 @@ fn check_switches(
     // A machine that has other things to do runs dry and drops pictures that it has, and players nudge the picture on, with and
     // without switches: the soak has one at rest.
     if switches >= 20 {
-        assert_eq!(
-            (number("holes"), number("seeks"), number("waiting")),
-            (0.0, 0.0, 0.0),
-            "{seen}"
-        );
         let missing = seen["missingAtSwitches"].as_array().unwrap().iter();
         assert!(
             missing.filter_map(Value::as_f64).all(|frames| frames <= may_miss),
@@ -58,8 +53,15 @@ fn check_switches(
         );
         // Of each jump: the time, frames shown, seconds, ms, and the heights before and behind it.
         let jumps = seen["jumps"].as_array().unwrap();
-        assert!(may_miss > A_FRAME || jumps.is_empty(), "a gap over one frame: {seen}");
         assert!(jumps.iter().all(|jump| jump[4] != jump[5]), "a gap where the level stays: {seen}");
+    }
+    // What is left out at a switch costs shaka-player its distance to the edge, and it waits at the next one.
+    if switches >= 20 && may_miss <= A_FRAME {
+        assert_eq!(
+            (number("holes"), number("seeks"), number("waiting")),
+            (0.0, 0.0, 0.0),
+            "{seen}"
+        );
         // Players that go faster for a moment, to keep their distance to the edge, turn the tone where they begin and end that: it is
         // told by what lies eight milliseconds apart. A frame of sound that is missing is a hole in what is buffered.
         let broken = seen["brokenMs"].as_array().unwrap();
