@@ -41,5 +41,5 @@ web: ## build the player and the pages into web/dist, if they changed
 screenshots: ## make the pictures in the README anew, of the demo (docs/images)
 	@scripts/screenshots.sh
 
-clean-demo: ## forget the demo clip and what the demo recorded
-	@rm -rf .cache/demo airwave-data
+clean-demo: ## forget the demo's clip; asks before it deletes DATA, which has everything else
+	@scripts/clean-demo.sh

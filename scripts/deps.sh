@@ -10,6 +10,8 @@
 
 RUST_MIN=1.95
 NODE_MIN=20
+FFMPEG_MIN=5.1
+AVCODEC_MIN=59.37 # that of FFMPEG_MIN
 NEXTEST=0.9.143 # known to build with RUST_MIN; a newer one that is already there is as good
 
 DEBIAN=()
@@ -33,6 +35,7 @@ tools() {
     look_for_run
     if [ "$1" = tools ]; then look_for_test; fi
     if ! nothing_missing; then install_missing; fi
+    ffmpeg_new_enough # what was installed just now, too
 }
 
 # They stay inside this clone, so there is nothing to ask; and they need pip.
@@ -86,7 +89,10 @@ look_for_run() {
     if ! has cc || [ ! -e "$(cc -print-file-name=crt1.o)" ]; then DEBIAN+=(gcc libc6-dev); fi
     # FFmpeg's headers and what reads them: for airwave-encode, the program beside the server that makes levels of quality.
     if ! has pkg-config || ! pkg-config --exists libavcodec libavformat libavutil libswscale libswresample; then
+        ffmpeg_to_be_had
         DEBIAN+=(pkg-config libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev)
+    else
+        ffmpeg_new_enough
     fi
     if ! compgen -G '/usr/lib/*/libclang*.so*' >/dev/null && ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ! has clang; then
         DEBIAN+=(clang libclang-dev)
@@ -95,6 +101,24 @@ look_for_run() {
     has python3 || DEBIAN+=(python3)
     python3 -m pip --version >/dev/null 2>&1 || DEBIAN+=(python3-pip) # fetches the demo's sound
     scripts/web.sh installed || MISSING_NPM=yes
+}
+
+# Cargo would say it after minutes, as a panic of a build script.
+ffmpeg_new_enough() {
+    pkg-config --exists "libavcodec >= $AVCODEC_MIN" || ffmpeg_too_old "libavcodec $(pkg-config --modversion libavcodec)"
+}
+
+# Before anything is installed for it, where apt knows which one that would be: 7:4.4.2-0ubuntu0.22.04.1.
+ffmpeg_to_be_had() {
+    local version
+    version=$(apt-cache policy libavcodec-dev 2>/dev/null | sed -nE 's/^ *Candidate: ([0-9]+:)?([0-9]+\.[0-9]+).*/\2/p') || true
+    [ -z "$version" ] || at_least "$version" "$FFMPEG_MIN" || ffmpeg_too_old "FFmpeg $version"
+}
+
+ffmpeg_too_old() {
+    fail "FFmpeg $FFMPEG_MIN or newer is needed (libavcodec $AVCODEC_MIN), to build airwave-encode; there is $1." \
+        "Debian 12 and Ubuntu 24.04 have it, Debian 11 and Ubuntu 22.04 do not." \
+        "If you have a newer one elsewhere, name its folder of .pc files: PKG_CONFIG_PATH=/opt/ffmpeg/lib/pkgconfig"
 }
 
 look_for_test() {

@@ -57,7 +57,7 @@ STEPS=(
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
     "One packet in a hundred is lost for $AIRWAVE_LOSS_SECONDS s, over one relay and over two|one_packet_in_a_hundred"
     "FETCH against a plain model, $AIRWAVE_HISTORIES random histories|d23_d24_ranges"
-    "Levels of four codecs, all rows of the table of joints; 20 segments of sound of each codec|joints::|sound::no_sample"
+    "Levels of five codecs, all rows of the table of joints; 20 segments of sound of each codec|joints::|sound::no_sample"
     "$AIRWAVE_MOQ_FLOOD subscriptions, a tenth as many namespaces, over MoQ|floods::|what_comes_and_goes"
     "Frames that a fuzzer spoilt, $AIRWAVE_SPOILT_ROUNDS rounds a codec|faults::spoilt"
     "Kill -9 of encoder processes, $AIRWAVE_WORKER_KILLS times|faults::workers"

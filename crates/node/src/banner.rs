@@ -45,6 +45,10 @@ impl Banner {
             if let Some(credit) = credit {
                 let _ = writeln!(out, "                   {credit}");
             }
+            // Over HLS, where all that was is in the list: MoQ's player, of the first link, is nearer to the source.
+            if !url.is_empty() {
+                let _ = writeln!(out, "  With a seek bar  {url}?dvrEnabled=true");
+            }
         }
         if let Some(address) = &self.moq {
             let _ = writeln!(out, "  Over MoQ         {address}");
@@ -108,6 +112,7 @@ mod tests {
 
   Watch the demo   http://127.0.0.1:8080/00ab/watch
                    A film, CC BY 3.0
+  With a seek bar  http://127.0.0.1:8080/00ab/watch?dvrEnabled=true
   Over MoQ         moqt://127.0.0.1:4443/#msf:default-00ab
   Your page        http://127.0.0.1:8080/#token=aw_T
   Certificate      for live.example.org, valid for 90 days

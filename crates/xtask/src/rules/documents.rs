@@ -15,24 +15,49 @@ pub const DEPENDENCIES: &str = "docs/dependencies.md";
 /// Where the table of [`not_older`] begins in it.
 const NOT_OLDER: &str = "\n## Not older than\n";
 
-/// Relative links lead somewhere.
+/// Relative links lead somewhere, and to a heading that is there.
 #[must_use]
 pub fn links(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
     for (path, text) in tree.with_ending(&["md"]) {
         for (number, target) in targets(text) {
-            let file = target.split('#').next().unwrap_or_default();
-            if file.is_empty() || file.contains(':') {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            if file.contains(':') {
                 continue;
             }
-            let exists = resolve(path, file).is_some_and(|file| tree.contains(&file));
-            if !exists {
-                found.push(Finding::new(
-                    format!("{path}:{number}"),
-                    format!("a link to {file}, which does not exist"),
-                ));
-            }
+            let page = if file.is_empty() { Some(path.to_owned()) } else { resolve(path, file) };
+            let what = match page.filter(|page| tree.contains(page)) {
+                None => format!("a link to {file}, which does not exist"),
+                Some(page) if !has_heading(tree, &page, heading) => {
+                    format!("a link to #{heading}, which is no heading of {page}")
+                }
+                Some(_) => continue,
+            };
+            found.push(Finding::new(format!("{path}:{number}"), what));
         }
+    }
+    found
+}
+
+/// `heading`: as in an address. None at all is all right, and so is any of what is no page.
+fn has_heading(tree: &Tree, page: &str, heading: &str) -> bool {
+    let text = tree.text(page).filter(|_| page.ends_with(".md") && !heading.is_empty());
+    text.is_none_or(|text| headings(text).contains(heading))
+}
+
+/// The headings of a page as addresses have them: small letters, without signs; a second one of a name has `-1` behind it.
+fn headings(text: &str) -> BTreeSet<String> {
+    let (mut found, mut fenced) = (BTreeSet::new(), false);
+    for line in text.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        let title = line.trim_start_matches('#').strip_prefix(' ');
+        let Some(title) = title.filter(|_| line.starts_with('#') && !fenced) else { continue };
+        let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+        let name: String = title.trim().chars().filter(kept).collect();
+        let name = name.to_lowercase().replace(' ', "-");
+        let numbered = (1..).map(|n| format!("{name}-{n}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !found.contains(name));
+        found.extend(free);
     }
     found
 }
@@ -204,7 +229,12 @@ mod tests {
             ("[a](../LICENSE)", true),
             ("[a](../docs)", true),
             ("[a](./b.md#part)", true),
-            ("[a](#part)", true),
+            ("[a](b.md#a-part-with-signs-1)", true),
+            ("[a](b.md#a-part-with-signs-2)", false),
+            ("[a](b.md#no-heading)", false),
+            ("[a](../LICENSE#part)", true),
+            ("# Part\n[a](#part)", true),
+            ("[a](#part)", false),
             ("[a](https://example.org/x)", true),
             ("`[a](c.md)`", true),
             ("```\n[a](c.md)\n```", true),
@@ -212,7 +242,9 @@ mod tests {
             ("x [a](b.md) and [c](d.md \"title\")", false),
             ("[a](../../b.md)", false),
         ] {
-            let tree = Tree::fake(&[("docs/a.md", link), ("docs/b.md", ""), ("LICENSE", "")]);
+            let other =
+                "# Part\n## A `part`, with signs\n## A part with signs\n```\n# No heading\n```\n";
+            let tree = Tree::fake(&[("docs/a.md", link), ("docs/b.md", other), ("LICENSE", "")]);
             assert_eq!(links(&tree).is_empty(), good, "{link}");
         }
     }
