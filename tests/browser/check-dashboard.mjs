@@ -27,6 +27,8 @@ if (!options.url || !options.token) {
 const PHONE = { width: 390, height: 844 };
 /** An encoder that was lost is waited for this long by default, and then the recording is sealed. */
 const END_TIMEOUT_MS = 90_000;
+const ACCOUNT = '/client/v4/accounts/default/stream';
+const DAY_MS = 86_400_000;
 const NAME = `Check of the dashboard ${process.pid}`;
 
 const front = options.dist ? await startFront(options.url) : null;
@@ -85,6 +87,8 @@ await scenarios.run('dashboard', url, async (tools) => {
   check('the key is shown when asked for', (await card.locator('.ingest').textContent()).includes(key));
   await card.getByRole('button', { name: 'Hide stream key' }).click();
 
+  await keeping({ ...tools, card, uid });
+
   encoder = publish(server + key);
   const state = async (word, timeout = 60_000) =>
     card.locator('.pill', { hasText: new RegExp(`^${word}$`) }).waitFor({ timeout }).then(() => true, () => false);
@@ -136,6 +140,9 @@ await scenarios.run('dashboard', url, async (tools) => {
   check('off the air', await state('Off the air', END_TIMEOUT_MS));
   await shot('desktop-ended', { fullPage: true });
 
+  const { result: recorded } = await (await page.request.get(`${url}${ACCOUNT}/live_inputs/${uid}/videos`)).json();
+  check('what was recorded has its day', recorded.length === 1 && Date.parse(recorded[0].scheduledDeletion) > Date.now() + 29 * DAY_MS, recorded);
+
   await captions({ ...tools, card });
 
   await card.getByRole('button', { name: 'Rename' }).click();
@@ -163,12 +170,39 @@ await scenarios.run('dashboard', url, async (tools) => {
   await page.locator('dialog[open] .danger').click();
   check('deleted', await renamed.waitFor({ state: 'detached' }).then(() => true, () => false));
   // A server without a list of recordings says so with a 404.
-  // What is no WebVTT is refused.
-}, { mayFail: /\/live_inputs\/\w+\/videos$|\/captions\/en$/ });
+  // What is no WebVTT is refused, and so are days beyond counting.
+}, { mayFail: /\/live_inputs\/\w+\/videos$|\/captions\/en$|\/live_inputs\/\w+$/ });
 
 encoder?.kill('SIGKILL');
 front?.close();
 process.exit(await scenarios.finish());
+
+/** Whether it is recorded, and for how long, as the server has it then. */
+async function keeping({ page, card, uid, settled, shot, narrow }) {
+  const panel = card.locator('.recordings');
+  const record = panel.getByRole('switch');
+  const days = panel.getByLabel('Days after which recordings are deleted');
+  const says = (part) => panel.locator('.hint', { hasText: part }).waitFor().then(() => true, () => false);
+  const kept = async () => (await (await page.request.get(`${url}${ACCOUNT}/live_inputs/${uid}`)).json()).result;
+  await panel.locator('summary').click();
+  check('recordings: on, where nothing else is said', (await record.isChecked()) && (await says('1 GB of its disk')));
+  await record.press('Space');
+  check('recordings: off', (await says('gone when it is over')) && (await kept()).recording.mode === 'off');
+  await record.press('Space');
+  check('recordings: on again', (await says('1 GB of its disk')) && (await kept()).recording.mode === 'automatic');
+  await days.fill('99999999999');
+  await page.keyboard.press('Enter');
+  check('recordings: a number that is refused, in words', await panel.locator('.problem', { hasText: 'whole number of days' }).waitFor().then(() => true, () => false));
+  await days.fill('30');
+  await page.keyboard.press('Enter');
+  check('recordings: for thirty days', (await says('30 days after')) && (await kept()).deleteRecordingAfterDays === 30);
+  await page.setViewportSize(PHONE);
+  check('recordings: nothing is wider than a phone', await narrow());
+  await settled();
+  await shot('phone-recordings', { fullPage: true });
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await panel.locator('summary').click();
+}
 
 /** A file of captions for what was recorded: by keyboard, refused, added, taken back. */
 async function captions({ page, card, settled, shot, narrow }) {

@@ -319,6 +319,42 @@ async function takeBack(place, link) {
   return false;
 }
 
+/** Whether it is recorded, and for how long: by keyboard, as the server has it, and what it refuses in its words. `panel`: the recordings. */
+async function whatIsKept({ check, host, page, until, settled, narrow, shot }, panel, name) {
+  const input = host.api.inputs.get(INPUT);
+  const record = panel.getByRole('switch', { name: 'Record broadcasts, from the next one on' });
+  const days = panel.getByLabel('Days after which recordings are deleted');
+  const words = panel.locator(':scope > .hint');
+  const says = (part) => words.filter({ hasText: part }).waitFor().then(() => true, () => false);
+  check(`dashboard ${name}: it is recorded, until the disk is full`, (await record.isChecked()) && (await says('1 GB of its disk')));
+  check(`dashboard ${name}: and what is on the air stays as it began`, await says('goes on as it began'));
+  const held = await record.elementHandle();
+  await record.focus();
+  await page.keyboard.press('Space');
+  check(`dashboard ${name}: not any more`, (await says('gone when it is over')) && input.recording.mode === 'off', input);
+  check(`dashboard ${name}: and the focus stays`, await held.evaluate((box) => document.activeElement === box && !box.checked));
+  check(`dashboard ${name}: that is seen from outside`, await until(() => document.querySelector('article.live .recordings > summary').textContent === 'Recordings (3): off'));
+  await page.keyboard.press('Space');
+  await days.waitFor();
+  await page.keyboard.press('Tab');
+  await page.keyboard.type('45');
+  await page.keyboard.press('Enter');
+  check(`dashboard ${name}: days after which they are deleted`, (await says('45 days after their end')) && input.recording.mode === 'automatic' && input.deleteRecordingAfterDays === 45, input);
+  check(`dashboard ${name}: with what is kept nothing is wider than the screen`, await narrow());
+  await settled();
+  await shot(`${name}-dashboard-kept`, { fullPage: true });
+  await days.fill('99999999999');
+  await page.keyboard.press('Enter');
+  check(`dashboard ${name}: a refusal in the server's words`, await panel.locator(':scope > .problem', { hasText: 'whole number of days' }).waitFor().then(() => true, () => false));
+  await days.fill('');
+  await page.keyboard.press('Enter');
+  check(`dashboard ${name}: and without a day of their own`, (await says('1 GB of its disk')) && input.deleteRecordingAfterDays === null, input);
+  host.api.refusesModes = true;
+  await record.press('Space');
+  check(`dashboard ${name}: a switch that the server refuses stays as it was`, (await panel.locator(':scope > .problem', { hasText: 'recording.mode' }).waitFor().then(() => true, () => false)) && (await until((box) => box.checked, { arg: held })));
+  host.api.refusesModes = false;
+}
+
 for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
   scenario(`dashboard-${name}`, async ({ host, page, open, until, settled, narrow, shot }) => {
     await open(`/#token=${TOKEN}`);
@@ -328,7 +364,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     check(`dashboard ${name}: the token is nowhere in the address or the history`, await page.evaluate(() => location.hash === '' && history.length <= 2));
     await furnish(host);
     saySomething(host);
-    await page.locator('article.live .recordings').waitFor();
+    await page.locator('article.live .recordings li').first().waitFor({ state: 'attached' });
     check(`dashboard ${name}: what is on the air stands first`, (await text(page, '.inputs h2')) === host.name);
     check(`dashboard ${name}: since when`, (await text(page, 'article.live .state')).includes('Live for 2 h 6 min'));
     check(`dashboard ${name}: advice in words`, (await text(page, '.advice')).includes('key-frame interval to 2 s'));
@@ -336,7 +372,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
       const players = [...document.querySelectorAll('airwave-player')];
       return players.length === 1 && players[0].stats.state === 'live' && players[0].stats.framesShown > 20;
     }));
-    await page.locator('.recordings summary').click();
+    await page.locator('article.live .recordings > summary').click();
     check(`dashboard ${name}: recordings with date and length`, /1:02:05/.test(await text(page, '.recordings')));
     check(`dashboard ${name}: nothing is wider than the screen`, await narrow());
     await settled();
@@ -359,6 +395,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await shot(`${name}-dashboard-links`, { fullPage: true });
     check(`dashboard ${name}: and it is taken back`, await takeBack(sharing, sharing.locator('li')));
     check(`dashboard ${name}: the picture goes on for its owner`, await until(() => document.querySelector('airwave-player')?.stats.state === 'live'));
+    await whatIsKept({ check, host, page, until, settled, narrow, shot }, page.locator('article.live .recordings'), name);
     await chatOfTheOwner({ check, host, page, until, settled, narrow, shot }, page.locator('article.live'), name);
     // On the air it is the live input that is locked.
     const recording = page.locator('.recordings li').nth(1);
@@ -395,7 +432,8 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     check(`dashboard ${name}: return is no`, await page.evaluate(() => document.activeElement.textContent === 'Cancel'));
     await page.locator('dialog[open] .danger').click();
     check(`dashboard ${name}: the recording is gone`, await until(() => document.querySelectorAll('.recordings li').length === 2));
-  }, { viewport, mayFail: /\/videos$/ });
+    // What it refuses is shown.
+  }, { viewport, mayFail: /\/videos$|\/live_inputs\/\w+$/ });
 }
 
 scenario('dashboard-hostile', async ({ host, page, open }) => {
@@ -410,7 +448,7 @@ scenario('dashboard-hostile', async ({ host, page, open }) => {
   host.api.changes = [{ ...by, actor: { ...by.actor, name: hostile } }];
   await open(`/#token=${TOKEN}`);
   const card = page.locator('article.live');
-  await card.locator('.recordings summary').click();
+  await card.locator('.recordings > summary').click();
   await card.locator('.sharing summary').click();
   await card.locator('.sharing li').waitFor();
   for (const place of ['h2', '.advice', '.sharing li', '.recordings li']) {

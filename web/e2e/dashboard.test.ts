@@ -22,7 +22,7 @@ import { currentSession, signIn } from '../src/dashboard/session';
 import { takeToken, tokenInHash } from '../src/dashboard/token';
 import { parseChanges } from '../src/dashboard/changes';
 import { multitrack } from '../src/dashboard/obs';
-import { about, length, parseVideos } from '../src/dashboard/videos';
+import { about, kept, length, parseVideos, summary as recordings } from '../src/dashboard/videos';
 
 const NOW = 10_000_000;
 const SESSION = { csrf: 'word' };
@@ -401,6 +401,35 @@ test('a recording says that it is locked, and that it is a clip', () => {
   const [video] = parseVideos([{ uid: 'a', duration: 5, requireSignedURLs: true, clippedFrom: 'b', status: { state: 'ready' } }]);
   expect(video).toMatchObject({ locked: true, clip: true });
   expect(video && about(video)).toBe('0:05 · clip · locked');
+});
+
+test.each([
+  [{}, null, null],
+  [{ deleteRecordingAfterDays: null, recording: {} }, true, null],
+  [{ deleteRecordingAfterDays: 45, recording: { mode: 'automatic' } }, true, 45],
+  [{ deleteRecordingAfterDays: '45', recording: { mode: 'off' } }, false, null],
+])('whether it is recorded, and for how long: %j', (fields, recorded, days) => {
+  expect(input(fields)).toMatchObject({ recorded, days });
+});
+
+test.each([
+  [true, 0, 'Recordings: none yet'],
+  [true, 3, 'Recordings (3)'],
+  [false, 0, 'Recordings: off'],
+  [false, 3, 'Recordings (3): off'],
+  // A server that does not say has a list all the same.
+  [null, 3, 'Recordings (3)'],
+])('what stands above the recordings: %s, %d', (recorded, videos, words) => {
+  expect(recordings(recorded, videos)).toBe(words);
+});
+
+test.each([
+  [false, 45, /^A broadcast is gone when it is over\. /],
+  [true, null, /until less than 1 GB of its disk is free/],
+  [true, 1, /deleted a day after their end/],
+  [true, 45, /deleted 45 days after their end/],
+])('what becomes of a broadcast: %s, %j', (recorded, days, words) => {
+  expect(kept(recorded, days)).toMatch(words);
 });
 
 test.each([

@@ -39,7 +39,7 @@ pub struct InputSettings {
     /// Levels of quality that viewers get beside the original, such as `720p` or `480p=1200`; none: the node's, empty: the
     /// original only. For broadcasts that begin after the change, and their recordings.
     pub ladder: Option<Vec<String>>,
-    /// Days after which its recordings are deleted; for recordings that end after the change.
+    /// Days after their end that its recordings are deleted; for broadcasts that begin after the change.
     pub delete_recording_after_days: Option<u32>,
     /// The creator that its recordings name.
     pub default_creator: Option<String>,

@@ -14,6 +14,8 @@ export class MakeBelieveApi {
     this.videos = new Map();
     /** Answered to everything, when set. */
     this.refusal = null;
+    /** Whether recordings are switched on and off. */
+    this.refusesModes = false;
     this.asked = 0;
     /** Cookies, each with the word that belongs to it. */
     this.sessions = new Map();
@@ -60,6 +62,8 @@ export class MakeBelieveApi {
     if (!input) return failed(404, 'there is no such live input');
     if (more === 'videos') return this.videos.has(uid) ? done(this.videos.get(uid)) : failed(404, 'no such API route');
     if (more === 'rotate_keys') input.key = randomBytes(16).toString('hex');
+    if (method === 'PUT' && body.deleteRecordingAfterDays > 0xffff_ffff) return failed(400, 'deleteRecordingAfterDays: must be a whole number of days, at least 1, or null');
+    if (method === 'PUT' && body.recording?.mode !== undefined && this.refusesModes) return failed(403, 'recording.mode: not by this token');
     if (method === 'PUT') Object.assign(input, body, { recording: { ...input.recording, ...body.recording } });
     if (method === 'DELETE') this.inputs.delete(uid);
     return done(method === 'DELETE' ? null : whole(input));

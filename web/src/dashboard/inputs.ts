@@ -29,6 +29,10 @@ export interface Input {
   ingest: Ingest[];
   /** Only a signed link opens it; null: not known yet, lists do not say. */
   locked: boolean | null;
+  /** Its next broadcast is recorded; null: not known yet. */
+  recorded: boolean | null;
+  /** After how many days the recordings of its next broadcasts are deleted; null: as the server is configured. */
+  days: number | null;
   /** Viewers get levels beside what the encoder sends; null: not known yet. */
   levels: boolean | null;
   /** Why there are none, or not as the server is configured; empty: all is well. */
@@ -64,6 +68,8 @@ export function parseInput(value: unknown): Input | null {
     videoUID: text(current.videoUID),
     ingest: ingestOf(fields),
     locked: fields.recording === undefined ? null : record(fields.recording).requireSignedURLs === true,
+    recorded: fields.recording === undefined ? null : record(fields.recording).mode !== 'off',
+    days: number(fields.deleteRecordingAfterDays),
     levels: fields.ladder === undefined ? null : !(Array.isArray(fields.ladder) && fields.ladder.length === 0),
     levelsProblem: text(fields.ladderComplaint) ?? '',
     chat: fields.recording === undefined ? null : record(fields.recording).allowChat === true,

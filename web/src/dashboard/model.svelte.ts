@@ -97,6 +97,15 @@ export class Model {
     this.take(await this.api.update(input.uid, { recording: { requireSignedURLs: locked } }));
   }
 
+  async setRecorded(input: Input, recorded: boolean): Promise<void> {
+    this.take(await this.api.update(input.uid, { recording: { mode: recorded ? 'automatic' : 'off' } }));
+  }
+
+  /** null: its recordings are kept as the server is configured. */
+  async setDays(input: Input, days: number | null): Promise<void> {
+    this.take(await this.api.update(input.uid, { deleteRecordingAfterDays: days }));
+  }
+
   /** The server's own, or the original only. A list that another program has made is not kept. */
   async setLevels(input: Input, levels: boolean): Promise<void> {
     this.take(await this.api.update(input.uid, { ladder: levels ? null : [] }));

@@ -44,6 +44,22 @@ function parseVideo(value: unknown): Video | null {
   };
 }
 
+/** What stands above the list. */
+export function summary(recorded: boolean | null, videos: number): string {
+  const off = recorded === false;
+  if (videos === 0) return off ? 'Recordings: off' : 'Recordings: none yet';
+  return off ? `Recordings (${videos}): off` : `Recordings (${videos})`;
+}
+
+/** What becomes of the next broadcasts, in words. */
+export function kept(recorded: boolean, days: number | null): string {
+  if (!recorded) return 'A broadcast is gone when it is over. Recordings that are there stay as they are.';
+  if (days === null)
+    return 'Each is kept as long as the server is configured to: where nothing else is said, until less than 1 GB of its disk is free. Then the oldest are deleted.';
+  const after = days === 1 ? 'a day' : `${days} days`;
+  return `Those of the next broadcasts are deleted ${after} after their end; sooner if the server is configured so, or its disk is nearly full. Clips, and recordings that are there, stay as they are.`;
+}
+
 export function length(video: Video): string {
   if (video.live) return 'on the air';
   return video.durationS === null ? '' : clock(video.durationS);
