@@ -102,6 +102,10 @@ pub const WAITING_MAX: usize = 256;
 /// Those of them who seek from one address (of IPv6, one /64): a quarter, so that others find room. They take turns with others.
 pub const WAITING_PER_ADDRESS_MAX: usize = 64;
 
+/// Addresses that ask for one segment or picture while it waits, of which each is known. What more of them ask for is many people's,
+/// and waits for nobody's turn.
+pub const ASKERS_MAX: usize = 16;
+
 /// How long a job waits for a worker: longer than a segment, and its viewer has run dry.
 pub const WORKER_WAIT: Duration = Duration::from_secs(4);
 
@@ -115,6 +119,13 @@ pub const JOB_MIN: Duration = Duration::from_secs(300);
 
 /// The same of a long segment: so many times as long as it lasts. One of 8K takes some ten times on a small machine.
 pub const JOB_TIMES: u32 = 120;
+
+/// An original of which nothing came for so long stands still: whoever waits for a place has that of its job. Parts last a second at
+/// most.
+pub const STANDS_STILL: Duration = Duration::from_secs(2);
+
+/// How often the job of one segment gives its place to others: it is done from its beginning each time.
+pub const STOOD_STILL_MAX: u32 = 2;
 
 /// How often an encoder says that it goes on.
 pub const GOES_ON_EVERY: Duration = Duration::from_secs(1);
