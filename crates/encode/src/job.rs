@@ -17,7 +17,7 @@ use crate::ladder::{Level, Pace, codec_of};
 use crate::made::Made;
 use crate::original::{Original, OriginalPart, OriginalSegment, Unreadable};
 use crate::wire::{Frame, FromEncoder, Output, PictureSource, Source, ToEncoder, WireError};
-use crate::worker::{Counters, From, To, Worker, WorkerError};
+use crate::worker::{Counters, From, Given, To, Worker, WorkerError};
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -236,6 +236,7 @@ impl Job<'_> {
         shared: &Mutex<Shared>,
         ended: &AtomicBool,
     ) -> Result<(), JobError> {
+        let mut given = Given::default();
         loop {
             // While the original is being made it has nothing to say for long.
             let message = from.answer(|| ended.load(Ordering::Acquire)).await?;
@@ -250,6 +251,7 @@ impl Job<'_> {
                     }
                 }
                 FromEncoder::Packet { output, present, sync, data } => {
+                    given.packet(data.len())?;
                     let data = annex_b_to_lengths(&data)?;
                     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     let place = shared.recuts.get_mut(usize::from(output));

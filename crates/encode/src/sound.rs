@@ -22,7 +22,7 @@ use crate::wire::{
     Frame, FromEncoder, Output, SoundCodec, SoundCoding, SoundOutput, SoundSource, Source,
     ToEncoder, WireError,
 };
-use crate::worker::{Counters, From, To, Worker, WorkerError};
+use crate::worker::{Counters, From, Given, To, Worker, WorkerError};
 
 /// A level of sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -280,11 +280,13 @@ impl SoundJob<'_> {
         cuts: &Mutex<Cuts>,
         ended: &AtomicBool,
     ) -> Result<(), JobError> {
+        let mut given = Given::default();
         loop {
             // While the original is being made it has nothing to say for long.
             match from.answer(|| ended.load(Ordering::Acquire)).await? {
                 FromEncoder::Began { .. } | FromEncoder::GoesOn => {}
                 FromEncoder::Packet { output, present, data, .. } => {
+                    given.packet(data.len())?;
                     let mut cuts = locked(cuts);
                     let Some((cut, next, made)) = cuts.get_mut(usize::from(output)) else {
                         return Err(WorkerError::from(WireError::Unknown("the output")).into());
