@@ -1,15 +1,18 @@
 // @vitest-environment happy-dom
 /** Levels of hls.js and levels that are offered are two lists: of several sounds the viewer is offered one. */
-import { Events } from 'hls.js';
+import { ErrorDetails, Events, type HlsConfig } from 'hls.js';
 import { expect, test, vi } from 'vitest';
 import type { EngineEvents, Level } from '../src/player/engine';
 import { HlsEngine } from '../src/player/hls-engine';
 
 const fake = vi.hoisted(() => ({
-  levels: [] as { height: number; audioCodec: string }[],
+  config: null as Partial<HlsConfig> | null,
+  levels: [] as { height: number; audioCodec: string; uri: string }[],
   handlers: new Map<string, (event?: string, data?: unknown) => void>(),
   loadLevel: -1,
   nextLevel: -1,
+  nextAutoLevel: -1,
+  nextLoadLevel: -1,
   manualLevel: -1,
   currentLevel: -1,
   latestLevelDetails: null as object | null,
@@ -25,20 +28,22 @@ const fake = vi.hoisted(() => ({
 vi.mock('hls.js', async (original) => {
   class Fake {
     static DefaultConfig = {};
-    constructor() {
+    constructor(config: Partial<HlsConfig>) {
+      fake.config = config;
       return fake;
     }
   }
   return { ...(await original<typeof import('hls.js')>()), default: Fake };
 });
 
-const level = (height: number, audioCodec: string, score: number) => ({ width: 640, height, bitrate: height * 1_000, videoCodec: 'avc1', audioCodec, score });
+const list = (height: number) => `http://a.example/1/manifest/${height === 1080 ? 'video.cmaf' : `video.${height}p.cmaf`}.m3u8`;
+const level = (height: number, audioCodec: string, score: number) => ({ width: 640, height, bitrate: height * 1_000, videoCodec: 'avc1', audioCodec, score, uri: list(height) });
 const at = (height: number): Level => ({ width: 640, height, bitrateBps: height * 1_000, codecs: '' });
 
 /** As hls.js sorts them: by height, the sounds mixed. */
 function engine(wanted: Level | null): HlsEngine {
   fake.levels = [level(360, 'mp4a', 1), level(360, 'opus', 3), level(1080, 'mp4a', 2), level(1080, 'opus', 4)];
-  fake.loadLevel = fake.nextLevel = fake.manualLevel = fake.currentLevel = -1;
+  fake.loadLevel = fake.nextLevel = fake.nextAutoLevel = fake.nextLoadLevel = fake.manualLevel = fake.currentLevel = -1;
   const made = new HlsEngine(document.createElement('video'), { url: 'x', from: 'live', captions: null, moq: null, level: wanted }, {} as EngineEvents);
   fake.handlers.get(Events.MANIFEST_PARSED)?.();
   return made;
@@ -65,6 +70,35 @@ test('what is chosen is the same one in both lists', () => {
     fake.currentLevel = place;
     expect(player.level()?.height).toBe(fake.levels[place]?.height);
   }
+});
+
+/** What hls.js does with a segment of this that is answered so: `again`, or `original`, with the sound that is heard; none: its own way. */
+function answered(folder: string, code: number, levels = fake.levels): string {
+  fake.levels = levels;
+  const response = { url: `http://a.example/1/manifest/${folder}/1-5.m4s`, code };
+  const retry = fake.config?.fragLoadPolicy?.default.errorRetry;
+  const does: string[] = retry?.shouldRetry?.(retry, 0, false, response, true) === true ? ['again'] : [];
+  fake.handlers.get(Events.ERROR)?.(Events.ERROR, { details: ErrorDetails.FRAG_LOAD_ERROR, fatal: false, response });
+  expect(fake.nextLoadLevel).toBe(fake.nextAutoLevel);
+  if (fake.nextLoadLevel >= 0) does.push(`original ${fake.levels[fake.nextLoadLevel]?.audioCodec}`);
+  return does.join(' ');
+}
+
+test.each([
+  ['a level that nobody can encode now', 'video.360p.00000000000abc.cmaf', 503, 'original opus'],
+  ['a level that is not there', 'video.360p.00000000000abc.cmaf', 404, 'again'],
+  ['the original of a server that is busy', 'video.cmaf', 503, 'again'],
+  ['another picture of the same encoder', 'video2.cmaf', 503, 'again'],
+  ['its sound', 'audio.cmaf', 503, 'again'],
+])('is asked for once more, or the original instead: %s', (_, folder, code, expected) => {
+  engine(null);
+  fake.loadLevel = 1;
+  expect(answered(folder, code)).toBe(expected);
+});
+
+test('where there is no original a level is asked for again', () => {
+  engine(null);
+  expect(answered('video.360p.00000000000abc.cmaf', 503, [level(360, 'mp4a', 1), level(720, 'mp4a', 2)])).toBe('again');
 });
 
 /** A media element that seeks to where it is put and stays there. */

@@ -4,6 +4,7 @@ import { Broadcast, type BroadcastEvents } from '../src/moq/broadcast';
 import * as messages from '../src/moq/messages';
 import { writeHeader, writeObjectHead } from '../src/moq/objects';
 import { Writer } from '../src/moq/wire';
+import { answers } from '../src/player/moq-engine';
 
 /** Requests of the page: the catalog gets no answer, the track these. */
 function serverThatSays(...said: Uint8Array<ArrayBuffer>[]): void {
@@ -94,6 +95,24 @@ describe('a track that is followed', () => {
     });
     expect(ended).toBe(expected);
   });
+
+  // Levels are encoded, or not; what plays meanwhile goes on.
+  it.each([
+    ['a fault of the server costs it alone', [granted, messages.publishDone(0x0, 0)], 'lacks'],
+    ['there is none', [messages.requestError(0x10, '')], 'lacks'],
+    ['its end is that of the broadcast', [granted, messages.publishDone(0x2, 0)], 'end'],
+    ['UNAUTHORIZED takes all away', [granted, messages.publishDone(0x1, 0)], 'unauthorized'],
+    ['who is too slow may come again', [granted, messages.publishDone(0x5, 0)], 'path'],
+  ] as const)('beside others: %s', async (_name, said, expected) => {
+    serverThatSays(...said);
+    const ended = await new Promise<string>((resolve) => {
+      const events: BroadcastEvents = { onCatalog: () => {}, onEnd: () => resolve('end'), onLost: (why) => resolve(why) };
+      const here = { url: 'https://a.example:4443/', certificate: null };
+      const follow = (broadcast: Broadcast) => void broadcast.follow('video.360p', 1, () => {}, () => resolve('lacks'));
+      Broadcast.open(here, ['default', 'one'], 'catalog', 1_000, events, follow).catch(() => {});
+    });
+    expect(ended).toBe(expected);
+  });
 });
 
 describe('an encoder that is silent', () => {
@@ -150,4 +169,27 @@ describe('an encoder that is silent', () => {
   it('is gone if the server does not answer', async () => {
     expect(await asked(2, false)).toEqual([1, true]);
   });
+});
+
+/** Else a player that has a level over HLS, as MoQ has none, would be taken there and back again and again. */
+it.each([
+  ['that is listed', 360, true],
+  ['that is not', 480, false],
+])('there is a way to a level %s', async (_name, height, expected) => {
+  const track = { name: 'video.360p.cmaf', packaging: 'cmaf', role: 'video', codec: 'avc1.64001e', width: 640, height: 360, bitrate: 7, initRef: 'v' };
+  const catalog = new TextEncoder().encode(JSON.stringify({ version: 'draft-01', tracks: [track], initDataList: [{ id: 'v', type: 'inline', data: 'AQID' }] }));
+  const bytes = new Writer().raw(writeHeader(4, 0)).raw(writeObjectHead(new Uint8Array(), catalog.length)).raw(catalog).done();
+  serverThatAnswers([messages.subscribeOk(4, new Uint8Array())]);
+  const stream = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(bytes) });
+  const Base = WebTransport as unknown as new () => object;
+  vi.stubGlobal(
+    'WebTransport',
+    class extends Base {
+      incomingUnidirectionalStreams = new ReadableStream({ start: (controller) => controller.enqueue(stream) });
+    },
+  );
+  vi.stubGlobal('MediaSource', { isTypeSupported: () => true });
+  vi.stubGlobal('isSecureContext', true);
+  const place = { address: { url: 'https://a.example:4443/', certificate: null }, namespace: ['default', 'one'] };
+  expect(await answers(place, { width: 640, height, bitrateBps: 7, codecs: '' })).toBe(expected);
 });

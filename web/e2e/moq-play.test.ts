@@ -6,6 +6,7 @@ import { Ordered } from '../src/moq/ordered';
 import { Writer, writePairs } from '../src/moq/wire';
 import { partInfo } from '../src/player/part';
 import { Change } from '../src/player/change';
+import { Lacking } from '../src/player/lacking';
 import { Path } from '../src/player/path';
 import { moqPlace } from '../src/player/source';
 
@@ -71,6 +72,50 @@ describe('another level', () => {
     ['before anything was shown', null, "3.0' 3.0 3.1'", "3.0' 3.1'"],
   ])('%s', (_name, at, history, expected) => {
     expect(shown(at, history)).toBe(expected);
+  });
+});
+
+describe('a level of which nothing comes', () => {
+  /** So many seconds after its last object, of group 5, the server has this group of the original; answers when it was found to be lacking, and how often it was asked. */
+  async function looked(seconds: number, newest: (atS: number) => number | null): Promise<[lackingAtS: number[], asked: number]> {
+    const lackingAtS: number[] = [];
+    let [nowMs, asked] = [0, 0];
+    const newestOriginal = () => {
+      asked++;
+      return Promise.resolve(newest(nowMs / 1_000));
+    };
+    const lacking = new Lacking(newestOriginal, () => {
+      lackingAtS.push(nowMs / 1_000);
+      lacking.forget();
+    });
+    lacking.object(5, 0);
+    for (; nowMs <= seconds * 1_000; nowMs += 100) {
+      lacking.look(nowMs);
+      await Promise.resolve();
+    }
+    return [lackingAtS, asked];
+  }
+
+  it.each([
+    ['its original goes on', 20, (atS: number) => 5 + Math.floor(atS / 2), [[4], 2]],
+    ['its original pauses, too', 10, () => 6, [[], 8]],
+    ['nobody says, or it is the original', 10, () => null, [[], 8]],
+    ['it was silent for a moment', 2.9, () => 9, [[], 0]],
+  ] as const)('%s', async (_name, seconds, newest, expected) => {
+    expect(await looked(seconds, newest)).toEqual(expected);
+  });
+
+  it('comes again while it is asked about its original', async () => {
+    let said: (newest: number) => void = () => {};
+    const newest = new Promise<number>((resolve) => (said = resolve));
+    let lacks = false;
+    const lacking = new Lacking(() => newest, () => (lacks = true));
+    lacking.object(5, 0);
+    lacking.look(3_000);
+    lacking.object(6, 3_100);
+    said(9);
+    await newest;
+    expect(lacks).toBe(false);
   });
 });
 

@@ -28,8 +28,8 @@ use crate::past_levels::Source;
 use crate::shelf::Shelf;
 use crate::waiting::Waiter;
 use crate::{
-    captions, chat, clip, dash, gate, levels, media, pages, pictures, playback, playlist, share,
-    whole, window,
+    captions, chat, clip, dash, gate, level_files, media, pages, pictures, playback, playlist,
+    share, whole, window,
 };
 
 /// What delivery serves.
@@ -451,7 +451,8 @@ async fn media_file(
                 Some(level) => {
                     let (source, places) =
                         (Source::OnAir(shelf.clone()), (shelf.counters(), waiter));
-                    Box::pin(levels::file(&source, level, places, (&method, &file), &headers)).await
+                    Box::pin(level_files::file(&source, level, places, (&method, &file), &headers))
+                        .await
                 }
                 None => media::file(&shelf, &track, &file, &headers, peer, waiter).await,
             }
@@ -462,8 +463,14 @@ async fn media_file(
             if let Some(level) = levels.in_folder(&track) {
                 let source = Source::Recording(library.history().clone(), recording.clone());
                 let places = (library.counters(), waiter);
-                return Box::pin(levels::file(&source, level, places, (&method, &file), &headers))
-                    .await;
+                return Box::pin(level_files::file(
+                    &source,
+                    level,
+                    places,
+                    (&method, &file),
+                    &headers,
+                ))
+                .await;
             }
             media::recorded(library, &recording, &track, &file, &headers).await
         }

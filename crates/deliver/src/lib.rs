@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod gate;
 mod guarded;
 mod http;
+mod level_files;
 mod levels;
 mod library;
 pub mod limits;

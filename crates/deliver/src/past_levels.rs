@@ -10,7 +10,8 @@ use media::catalog::{Catalog, CatalogTrack, InitData};
 use package::Index;
 use record::{History, Recording};
 
-use crate::levels::{ListedLevel, Offered, Shown, original_bits, wait};
+use crate::level_files::wait;
+use crate::levels::{ListedLevel, Offered, Shown, original_bits};
 use crate::library::Library;
 use crate::originals::{original_of, recorded_original};
 use crate::playlist::levels_of;

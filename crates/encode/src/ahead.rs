@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+use crate::asks::Asks;
 use crate::cache::{Cache, Name};
 use crate::inits::hash;
 use crate::ladder::Level;
@@ -42,7 +42,7 @@ impl Renditions {
     /// Whether anything of it was left to be made.
     fn begin_ahead(&self, next: Segment, original: &Arc<dyn Original>, wanted: &[Level]) -> bool {
         let priority = priority_ahead(original, next.2);
-        let asked: Arc<Notify> = Arc::default();
+        let asks: Arc<Asks> = Arc::default();
         let mut state = self.state();
         if state.open.contains_key(&next) {
             return true;
@@ -51,7 +51,7 @@ impl Renditions {
         for level in wanted {
             let key = (next.clone(), level.clone());
             if !state.made.contains_key(&key) {
-                let made = Arc::new(Made::ahead(asked.clone()));
+                let made = Arc::new(Made::ahead(asks.clone()));
                 let used = state.clock;
                 state.made.insert(key, Entry { made: made.clone(), used });
                 levels.push((level.clone(), made));
@@ -61,8 +61,7 @@ impl Renditions {
             return false;
         }
         self.counters().prefetched.fetch_add(levels.len() as u64, Ordering::Relaxed);
-        let (original, address) = (original.clone(), None);
-        let begun = Begun { segment: next, original, priority, asked, address };
+        let begun = Begun { segment: next, original: original.clone(), priority, asks };
         // Too much is going on: then it is made when it is asked for.
         self.begin(&mut state, begun, levels).is_ok()
     }
@@ -436,8 +435,7 @@ pub(crate) mod tests {
                 segment: ("film".to_owned(), "video.cmaf".to_owned(), 1),
                 original: Arc::new(Film { kept }),
                 priority: Priority::Seeking,
-                asked: Arc::default(),
-                address: None,
+                asks: Arc::default(),
             };
             let made = Arc::new(Made::new());
             made.push(0, vec![Bytes::from_static(b"part")]);

@@ -1,13 +1,16 @@
 //! How long a job may take in all, whatever its process says meanwhile. Waiting for the original takes none of it: live, a job
-//! lasts as long as its segment, and only what is behind that counts.
+//! lasts as long as its segment, and only what is behind that counts. And whether its original stands still.
 
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::limits::{JOB_MIN, JOB_TIMES};
+use crate::job::has_part;
+use crate::limits::{JOB_MIN, JOB_TIMES, STANDS_STILL};
 use crate::original::{Answer, Original, OriginalPart, OriginalSegment};
 
 /// How long a job may take.
@@ -34,7 +37,12 @@ pub(crate) struct Timed<'a> {
     number: u64,
     allowance: Allowance,
     clock: Mutex<Clock>,
+    /// Told whenever the job begins or ends to wait for the original.
+    turned: Notify,
 }
+
+/// A part of a segment.
+pub(crate) type At = (u64, usize);
 
 struct Clock {
     worked: Duration,
@@ -42,12 +50,14 @@ struct Clock {
     since: Instant,
     /// The original is waited for.
     waits: bool,
+    /// Which part of it, if that has not come yet.
+    awaited: Option<At>,
 }
 
 impl Clock {
-    fn turn(&mut self, waits: bool) {
+    fn turn(&mut self, waits: bool, awaited: Option<At>) {
         self.worked = self.worked();
-        (self.since, self.waits) = (Instant::now(), waits);
+        (self.since, self.waits, self.awaited) = (Instant::now(), waits, awaited);
     }
 
     fn worked(&self) -> Duration {
@@ -61,15 +71,21 @@ struct Waits<'a>(&'a Timed<'a>);
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.clock().turn(false);
+        self.0.turn(false, None);
     }
 }
 
 impl<'a> Timed<'a> {
     /// A job on this segment begins.
     pub(crate) fn new(original: &'a dyn Original, number: u64, allowance: Allowance) -> Self {
-        let clock = Clock { worked: Duration::ZERO, since: Instant::now(), waits: false };
-        Self { original, number, allowance, clock: Mutex::new(clock) }
+        let (worked, since) = (Duration::ZERO, Instant::now());
+        let clock = Clock { worked, since, waits: false, awaited: None };
+        Self { original, number, allowance, clock: Mutex::new(clock), turned: Notify::new() }
+    }
+
+    fn turn(&self, waits: bool, awaited: Option<At>) {
+        self.clock().turn(waits, awaited);
+        self.turned.notify_waiters();
     }
 
     fn clock(&self) -> MutexGuard<'_, Clock> {
@@ -91,6 +107,34 @@ impl<'a> Timed<'a> {
                 return;
             }
             sleep(left.max(LOOK)).await;
+        }
+    }
+
+    /// Ends when the original has stood still for a while: which part of it does not come.
+    pub(crate) async fn stands_still(&self) -> At {
+        loop {
+            let mut turned = pin!(self.turned.notified());
+            turned.as_mut().enable();
+            let (awaited, since) = {
+                let clock = self.clock();
+                (clock.awaited, clock.since)
+            };
+            let Some(at) = awaited else {
+                turned.await;
+                continue;
+            };
+            if timeout_at(since + STANDS_STILL, turned).await.is_err() {
+                return at;
+            }
+        }
+    }
+
+    /// Ends when it does not any more.
+    pub(crate) async fn goes_on(&self) {
+        let mut turned = pin!(self.turned.notified());
+        turned.as_mut().enable();
+        if self.clock().awaited.is_some() {
+            turned.await;
         }
     }
 }
@@ -118,7 +162,8 @@ impl Original for Timed<'_> {
 
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         Box::pin(async move {
-            self.clock().turn(true);
+            let there = has_part(self.original, number, part);
+            self.turn(true, (!there).then_some((number, part)));
             let _waits = Waits(self);
             self.original.part(number, part).await
         })
@@ -201,6 +246,26 @@ mod tests {
         let ((), overdue) = tokio::join!(waits, overdue);
         let all = HOUR + Duration::from_secs(90);
         assert!((all..all + LOOK * 30).contains(&overdue), "{overdue:?}");
+        // It stands still once it has not come for a while, and no longer than that.
+        let job = Timed::new(&Slow, 7, Allowance::default());
+        let began = Instant::now();
+        let waits = async {
+            assert!(matches!(job.part(7, 1).await, Ok(None)));
+        };
+        let stands_still = async {
+            let at = job.stands_still().await;
+            let stood = began.elapsed();
+            job.goes_on().await;
+            (at, stood, began.elapsed())
+        };
+        let ((), stood) = tokio::join!(waits, stands_still);
+        assert_eq!(stood, ((7, 1), STANDS_STILL, HOUR));
+        // What was there is only slow to be had.
+        let read = async {
+            assert!(matches!(job.part(7, 0).await, Ok(None)));
+        };
+        let (stands_still, ()) = tokio::join!(timeout(2 * HOUR, job.stands_still()), read);
+        assert!(stands_still.is_err());
         // One that is dropped while it waits works again.
         let job = Timed::new(&Slow, 7, Allowance { least: Duration::from_secs(90), times: 1 });
         assert!(timeout(HOUR / 2, job.part(7, 1)).await.is_err());

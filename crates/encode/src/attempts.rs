@@ -1,17 +1,19 @@
-//! A job and its second attempt: a worker may die under it, and an encoder in hardware may fail in the middle.
+//! A job and its second attempt: a worker may die under it, an encoder in hardware may fail in the middle, and one whose original stands
+//! still gives its place to others.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::allowance::Timed;
+use crate::allowance::{At, Timed};
 use crate::hardware::{Coder, Hardware};
-use crate::job::{Job, JobError, config_of};
+use crate::job::{Job, JobError, config_of, ends_before};
 use crate::ladder::Level;
+use crate::limits::STOOD_STILL_MAX;
 use crate::made::{Failed, Made};
 use crate::memory::of_sound;
-use crate::original::{OriginalPart, Unreadable};
+use crate::original::{Original, OriginalPart, Unreadable};
 use crate::pool::{Busy, Lease, Place, Priority, Unstarted, Want};
 use crate::renditions::{Begun, Renditions};
 use crate::sound::{SoundJob, sound_of};
@@ -22,6 +24,8 @@ enum Attempt {
     Failed(Failed),
     /// The worker, not necessarily the job.
     Lost(Lost),
+    /// The place, while the original stood still here. `hardware`: an encoder in hardware had the job.
+    StandsStill { at: At, hardware: bool },
 }
 
 impl From<Busy> for Attempt {
@@ -45,18 +49,25 @@ struct Lost {
 }
 
 /// How a job is done once more.
+#[derive(Default)]
 struct Again {
-    /// By the software: the encoder in hardware may be to blame, for this.
+    /// A worker was lost: the software does it.
+    lost: bool,
+    /// The encoder in hardware may be to blame, for this.
     hardware: Option<String>,
+    /// How often its original stood still.
+    stood_still: u32,
     /// Parts from which on nothing refers to what is before: that is in other bits than would be made now.
     anew: Vec<usize>,
 }
 
 impl Again {
-    fn after(lost: &Lost, levels: &[(Level, Arc<Made>)]) -> Self {
-        let parts = levels.iter().map(|(_, made)| made.parts().len());
-        let anew = parts.filter(|parts| lost.hardware && *parts > 0).collect();
-        Self { hardware: lost.hardware.then(|| lost.error.to_string()), anew }
+    /// `hardware`: an encoder in hardware had the job.
+    fn after(&mut self, hardware: bool, levels: &[(Level, Arc<Made>)]) {
+        if hardware {
+            let parts = levels.iter().map(|(_, made)| made.parts().len());
+            self.anew = parts.filter(|parts| *parts > 0).collect();
+        }
     }
 }
 
@@ -80,28 +91,40 @@ impl Renditions {
         levels: &[(Level, Arc<Made>)],
         mut place: Option<Place>,
     ) -> Result<(), Failed> {
-        let mut again = None;
+        let mut again = Again::default();
+        let (video, number) = (&begun.segment.0, begun.segment.2);
         loop {
-            let attempt = self.attempt(begun, first.clone(), levels, again.as_ref(), place).await;
-            let lost = match attempt {
+            let attempt = self.attempt(begun, first.clone(), levels, &again, place).await;
+            let Lost { error, hardware, place: kept } = match attempt {
                 Ok(()) => {
                     // The frames were not to blame.
-                    if let Some(Again { hardware: Some(why), .. }) = again {
+                    if let Some(why) = again.hardware {
                         self.hardware_fails(&why);
                     }
                     return Ok(());
                 }
                 Err(Attempt::Failed(failed)) => return Err(failed),
+                Err(Attempt::StandsStill { at, hardware }) => {
+                    tracing::debug!(%video, number, "it stands still, and gives its place to others");
+                    again.stood_still += 1;
+                    if again.stood_still > STOOD_STILL_MAX {
+                        return Err(Failed::Busy);
+                    }
+                    again.after(hardware, levels);
+                    goes_on(begun.original.as_ref(), number, at).await?;
+                    place = None;
+                    continue;
+                }
                 Err(Attempt::Lost(lost)) => lost,
             };
-            let (video, number, error) = (&begun.segment.0, begun.segment.2, &lost.error);
-            if again.is_some() {
+            if again.lost {
                 tracing::warn!(%video, number, %error, "an encoder was lost again");
                 return Err(self.lost_again());
             }
             tracing::warn!(%video, number, %error, "an encoder was lost");
-            again = Some(Again::after(&lost, levels));
-            place = lost.place.kept(priority_of(begun, levels));
+            again.after(hardware, levels);
+            (again.lost, again.hardware) = (true, hardware.then(|| error.to_string()));
+            place = kept.kept(priority_of(begun, levels));
         }
     }
 
@@ -110,7 +133,7 @@ impl Renditions {
         begun: &Begun,
         first: OriginalPart,
         levels: &[(Level, Arc<Made>)],
-        again: Option<&Again>,
+        again: &Again,
         place: Option<Place>,
     ) -> Result<(), Attempt> {
         let original = &begun.original;
@@ -141,9 +164,11 @@ impl Renditions {
         // Looked at once the worker is there: what has failed meanwhile may open no files any more.
         let may = lease.worker().is_some_and(|worker| worker.hardware)
             && self.hardware().is_some_and(Hardware::works)
-            && again.is_none();
+            && !again.lost;
+        let (worker, place) = lease.both();
         let mut by_hardware = false;
         let job = async {
+            let worker = worker.ok_or(WorkerError::Ended)?;
             match (picture, sound) {
                 (Some(config), _) => {
                     let config = &config;
@@ -158,15 +183,15 @@ impl Renditions {
                         self.is_as_asked(config, level, coder, parameters)
                     };
                     let is_as_asked = &is_as_asked;
-                    let anew = again.map_or(&[][..], |again| &again.anew);
+                    let anew = &again.anew[..];
                     let job =
                         Job { original, number, config, init, levels, counters, is_as_asked, anew };
-                    job.run(&mut lease, first).await
+                    job.run(worker, first).await
                 }
                 (None, Some(config)) => {
                     let (config, levels) = (&config, levels.to_vec());
                     let job = SoundJob { original, number, config, init, levels, counters };
-                    job.run(&mut lease, first).await
+                    job.run(worker, first).await
                 }
                 (None, None) => Err(JobError::Codec),
             }
@@ -174,6 +199,7 @@ impl Renditions {
         let done = tokio::select! {
             done = job => done,
             () = timed.overdue() => Err(WorkerError::Overdue.into()),
+            at = way_given(&timed, place) => Err(JobError::StandsStill(at)),
         };
         match done {
             Ok(()) => {
@@ -181,6 +207,9 @@ impl Renditions {
                 Ok(())
             }
             Err(JobError::NoOriginal) => Err(no_original),
+            Err(JobError::StandsStill(at)) => {
+                Err(Attempt::StandsStill { at, hardware: by_hardware })
+            }
             Err(JobError::Store(unreadable)) => Err(unreadable.into()),
             Err(error) if error.spares_worker() => {
                 lease.done();
@@ -221,13 +250,13 @@ impl Renditions {
         let place = match (place, priority_of(begun, levels)) {
             (Some(place), _) => place,
             (None, ahead @ (Priority::Prefetch | Priority::LiveAhead)) => {
-                let order = (Want { bytes, ..ahead.into() }, ahead.once_asked());
-                self.pool().place_before(begun.asked.notified(), order).await?
+                // Once somebody asks it waits in another queue.
+                tokio::select! {
+                    place = self.pool().place(Want { bytes, ..ahead.into() }) => place?,
+                    () = begun.asks.more() => self.turn(begun, ahead.once_asked(), bytes).await?,
+                }
             }
-            (None, priority) => {
-                let address = begun.address.filter(|_| priority == Priority::Seeking);
-                self.pool().place(Want { bytes, address, ..priority.into() }).await?
-            }
+            (None, priority) => self.turn(begun, priority, bytes).await?,
         };
         let unwanted = match begun.priority {
             Priority::Prefetch | Priority::LiveAhead => {
@@ -254,6 +283,38 @@ impl Renditions {
             Attempt::Lost(Lost { error: error.into(), hardware: false, place })
         })
     }
+
+    /// A place for what somebody has asked for. Those who seek take turns.
+    async fn turn(&self, begun: &Begun, priority: Priority, bytes: u64) -> Result<Place, Busy> {
+        let asks = (priority == Priority::Seeking).then_some(&*begun.asks);
+        self.pool().place_for(Want { bytes, ..priority.into() }, asks).await
+    }
+}
+
+/// Ends when the original stood still and somebody else waited, who has the place now: which part of it did not come.
+async fn way_given(timed: &Timed<'_>, place: &mut Place) -> At {
+    loop {
+        let at = timed.stands_still().await;
+        tokio::select! {
+            () = place.give_way() => return at,
+            () = timed.goes_on() => {}
+        }
+    }
+}
+
+/// Until there is what did not come, and with it the rest of the segment: however slowly it comes, it is begun anew once.
+async fn goes_on(original: &dyn Original, number: u64, (of, part): At) -> Result<(), Failed> {
+    for index in part.. {
+        let Some(there) = original.part(of, index).await.map_err(|Unreadable| Failed::Store)?
+        else {
+            let whole = of != number || ends_before(original, number, index);
+            return if whole { Ok(()) } else { Err(Failed::NoOriginal) };
+        };
+        if there.last || of != number {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Which kind of job it is by now.
@@ -264,16 +325,17 @@ fn priority_of(begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Priority {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::pin::pin;
     use std::sync::Mutex;
     use std::task::{Context, Waker};
     use std::time::Duration;
 
-    use tokio::sync::Notify;
     use tokio::task::yield_now;
 
     use super::*;
     use crate::ahead::tests::{Film, level, renditions};
+    use crate::asks::Asks;
     use crate::original::Original;
     use crate::renditions::{Abandoned, Entry, Wanted};
 
@@ -281,11 +343,11 @@ mod tests {
 
     /// A segment that nobody has asked for yet.
     fn ahead(original: &Arc<dyn Original>, number: u64) -> (Begun, Wanted) {
-        let asked: Arc<Notify> = Arc::default();
-        let made = Arc::new(Made::ahead(asked.clone()));
+        let asks: Arc<Asks> = Arc::default();
+        let made = Arc::new(Made::ahead(asks.clone()));
         let segment = (original.video().to_owned(), original.track().to_owned(), number);
         let (original, priority) = (original.clone(), Priority::Prefetch);
-        (Begun { segment, original, priority, asked, address: None }, vec![(level(), made)])
+        (Begun { segment, original, priority, asks }, vec![(level(), made)])
     }
 
     #[tokio::test(start_paused = true)]
@@ -302,7 +364,7 @@ mod tests {
                     tokio::time::advance(LINGER).await;
                 }
                 if asks {
-                    levels[0].1.ask();
+                    levels[0].1.ask(None);
                 }
                 drop(held);
             };
@@ -346,7 +408,7 @@ mod tests {
         };
         let asks = async {
             yield_now().await;
-            all[2].1[0].1.ask();
+            all[2].1[0].1.ask(None);
             yield_now().await;
             drop(held);
         };
@@ -399,6 +461,53 @@ mod tests {
         assert_eq!(counted(), [1, 1]);
     }
 
+    /// What several ask for is made in the turn of whoever of them has the first one, also where it was begun ahead of all of them.
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_what_another_one_seeks_has_his_own_turn() {
+        let renditions = renditions(LINGER, None);
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        let [one, other, third] = [1, 2, 3].map(|n| Some(IpAddr::from([192, 0, 2, n])));
+        let turns = Mutex::new(Vec::new());
+        // As `segment_for` begins it for this address, or `make_ahead` for nobody.
+        let begin = |number: u64, of: Option<IpAddr>| {
+            let (mut begun, mut levels) = ahead(&original, number);
+            if of.is_some() {
+                (begun.priority, begun.asks) = (Priority::Seeking, Asks::of(of));
+                levels = vec![(level(), Arc::new(Made::asked_by(begun.asks.clone())))];
+                levels[0].1.ask(of);
+            }
+            let made = levels[0].1.clone();
+            let key = (begun.segment.clone(), level());
+            renditions.state().made.insert(key, Entry { made, used: 0 });
+            (begun, levels)
+        };
+        let seeks = [(10, one), (20, one), (30, one), (40, one), (50, third), (60, None)];
+        let jobs = seeks.map(|(number, of)| begin(number, of));
+        let held = renditions.pool().place(Priority::Seeking).await.unwrap();
+        let job = async |(begun, levels): &(Begun, Wanted)| {
+            let waits = async { _ = levels[0].1.part(0).await };
+            let lease = async {
+                let leased = renditions.lease(begun, levels, None, 0).await;
+                turns.lock().unwrap().push(begun.segment.2);
+                levels[0].1.finish(Err(Failed::Busy));
+                drop(leased);
+            };
+            tokio::join!(waits, lease);
+        };
+        let asks = async {
+            yield_now().await;
+            for (number, of) in [(40, other), (60, one)] {
+                renditions.segment_for(&original, number, &level(), of).unwrap();
+                yield_now().await;
+            }
+            drop(held);
+        };
+        let [a, b, c, d, e, f] = &jobs;
+        tokio::join!(job(a), job(b), job(c), job(d), job(e), job(f), asks);
+        // The one's first, the third's, the other's; then one by one.
+        assert_eq!(*turns.lock().unwrap(), [10, 50, 40, 20, 30, 60]);
+    }
+
     /// Of one whose worker was lost in each of its two attempts: how many were over when another job had its turn.
     async fn lost_before(of: Priority, asked: bool, other: Priority) -> u64 {
         let renditions = renditions(LINGER, None);
@@ -409,7 +518,7 @@ mod tests {
         // Its viewer waits all the while.
         let mut viewer = pin!(levels[0].1.part(0));
         if asked {
-            levels[0].1.ask();
+            levels[0].1.ask(None);
             let mut wake = Context::from_waker(Waker::noop());
             assert!(viewer.as_mut().poll(&mut wake).is_pending());
         }

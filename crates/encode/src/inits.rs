@@ -145,7 +145,7 @@ impl Renditions {
         let levels: Vec<Level> = levels.iter().map(|level| level.of_shape(&config)).collect();
         for made in self.asked_about(config, &levels)? {
             if watched {
-                made.ask();
+                made.ask(None);
             }
             let answer = made.part(0).await?.ok_or(Failed::Encoder)?;
             answers.push(answer.concat().into());

@@ -10,14 +10,14 @@ use media::fmp4::init_segment;
 use media::mp4::{self, Event, Reader};
 use package::{Recut, RecutError};
 
+use crate::allowance::At;
 use crate::coded::{Coded, Frames, decodable_from, is_behind, shown_from};
 use crate::hardware::Coder;
 use crate::ladder::{Level, Pace, codec_of};
 use crate::made::Made;
 use crate::original::{Original, OriginalPart, OriginalSegment, Unreadable};
-use crate::pool::Lease;
 use crate::wire::{Frame, FromEncoder, Output, PictureSource, Source, ToEncoder, WireError};
-use crate::worker::{Counters, From, To, WorkerError};
+use crate::worker::{Counters, From, Given, To, Worker, WorkerError};
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,9 @@ pub(crate) enum JobError {
     /// A part of the original is not there.
     #[error("a part of the original is not there")]
     NoOriginal,
+    /// A part of it does not come, and its place is another's by now.
+    #[error("the original stands still, and others wait for an encoder")]
+    StandsStill(At),
     /// It is, and can't be read now.
     #[error("the original: {0}")]
     Store(#[from] Unreadable),
@@ -194,10 +197,13 @@ fn hand_out(recut: &mut Recut, next: &mut usize, made: &Made) {
 
 impl Job<'_> {
     /// Does it. Parts go to those who wait as they come.
-    pub(crate) async fn run(&self, lease: &mut Lease, first: OriginalPart) -> Result<(), JobError> {
+    pub(crate) async fn run(
+        &self,
+        worker: &mut Worker,
+        first: OriginalPart,
+    ) -> Result<(), JobError> {
         let segment = self.original.segment(self.number).ok_or(JobError::NoOriginal)?;
         let shared = Mutex::new(Shared { recuts: Vec::new() });
-        let worker = lease.worker().ok_or(WorkerError::Ended)?;
         let mut feed = Feed {
             job: self,
             to: &mut worker.to,
@@ -230,6 +236,7 @@ impl Job<'_> {
         shared: &Mutex<Shared>,
         ended: &AtomicBool,
     ) -> Result<(), JobError> {
+        let mut given = Given::default();
         loop {
             // While the original is being made it has nothing to say for long.
             let message = from.answer(|| ended.load(Ordering::Acquire)).await?;
@@ -244,6 +251,7 @@ impl Job<'_> {
                     }
                 }
                 FromEncoder::Packet { output, present, sync, data } => {
+                    given.packet(data.len())?;
                     let data = annex_b_to_lengths(&data)?;
                     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     let place = shared.recuts.get_mut(usize::from(output));

@@ -15,6 +15,7 @@
 
 mod ahead;
 mod allowance;
+mod asks;
 mod attempts;
 mod cache;
 mod coded;
@@ -33,6 +34,7 @@ mod off;
 mod original;
 mod picture;
 mod pictures;
+mod places;
 mod pool;
 mod presence;
 mod program;

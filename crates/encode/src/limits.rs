@@ -20,6 +20,10 @@ pub const SIDE_MAX: u32 = 8_192;
 /// Pixels of a picture that is decoded: 8K. A decoder holds up to 17 of them, 12 bytes a pixel at worst.
 pub const PIXELS_MAX: u64 = 8_192 * 4_352;
 
+/// Pixels up to which pictures are decoded that are larger than what their stream was said to have, by which the memory of a job is
+/// reckoned: those of encoders that go from one size to another and say so in nothing but the stream.
+pub const PIXELS_UNSTATED: u64 = 1_920 * 1_088;
+
 /// Pictures of a side below this are not encoded: a macroblock.
 pub const SIDE_MIN: u32 = 16;
 
@@ -102,6 +106,10 @@ pub const WAITING_MAX: usize = 256;
 /// Those of them who seek from one address (of IPv6, one /64): a quarter, so that others find room. They take turns with others.
 pub const WAITING_PER_ADDRESS_MAX: usize = 64;
 
+/// Addresses that ask for one segment or picture while it waits, of which each is known. What more of them ask for is many people's,
+/// and waits for nobody's turn.
+pub const ASKERS_MAX: usize = 16;
+
 /// How long a job waits for a worker: longer than a segment, and its viewer has run dry.
 pub const WORKER_WAIT: Duration = Duration::from_secs(4);
 
@@ -116,8 +124,22 @@ pub const JOB_MIN: Duration = Duration::from_secs(300);
 /// The same of a long segment: so many times as long as it lasts. One of 8K takes some ten times on a small machine.
 pub const JOB_TIMES: u32 = 120;
 
+/// An original of which nothing came for so long stands still: whoever waits for a place has that of its job. Parts last a second at
+/// most.
+pub const STANDS_STILL: Duration = Duration::from_secs(2);
+
+/// How often the job of one segment gives its place to others: it is done from its beginning each time.
+pub const STOOD_STILL_MAX: u32 = 2;
+
 /// How often an encoder says that it goes on.
 pub const GOES_ON_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes that the server takes of a process for one job: some times what the largest ladder takes for the longest segment. A process that
+/// was taken over by what it decodes could fill the server's memory with them.
+pub const JOB_OUTPUT_BYTES_MAX: usize = 256 << 20;
+
+/// What a packet counts at least against that.
+pub const PACKET_BYTES_MIN: usize = 256;
 
 /// What can't be made is not tried again for so long: it is of the same bytes. Its viewers have the original.
 pub const FAILED_KEPT: Duration = Duration::from_secs(30);

@@ -1,12 +1,14 @@
 //! A segment of a level while it is made, and afterwards: parts that many wait for.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
+use crate::asks::Asks;
 use crate::limits::{FAILED_KEPT, NO_ORIGINAL_KEPT};
 
 /// Why a segment of a level is not to be had.
@@ -50,8 +52,10 @@ impl Failed {
 pub struct Made {
     state: Mutex<State>,
     changes: watch::Sender<()>,
-    /// Of one that was begun before anybody asked: told when somebody does.
-    ahead: Option<Arc<Notify>>,
+    /// Who has asked for what its job makes, if addresses take turns for it.
+    asks: Option<Arc<Asks>>,
+    /// It was begun before anybody asked.
+    ahead: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,17 +73,22 @@ struct State {
 impl Made {
     pub(crate) fn new() -> Self {
         let (changes, _) = watch::channel(());
-        Self { state: Mutex::default(), changes, ahead: None }
+        Self { state: Mutex::default(), changes, asks: None, ahead: false }
+    }
+
+    /// One whose job these have asked for.
+    pub(crate) fn asked_by(asks: Arc<Asks>) -> Self {
+        Self { asks: Some(asks), ..Self::new() }
     }
 
     /// One that is begun before anybody asks.
-    pub(crate) fn ahead(asked: Arc<Notify>) -> Self {
-        Self { ahead: Some(asked), ..Self::new() }
+    pub(crate) fn ahead(asks: Arc<Asks>) -> Self {
+        Self { ahead: true, ..Self::asked_by(asks) }
     }
 
-    /// Who is told when somebody asks for it, of one that was begun before.
-    pub(crate) fn told(&self) -> Option<&Arc<Notify>> {
-        self.ahead.as_ref()
+    /// Who has asked for what its job makes.
+    pub(crate) fn asks(&self) -> Option<&Arc<Asks>> {
+        self.asks.as_ref()
     }
 
     /// The next part. What a second attempt makes again is there already.
@@ -168,16 +177,13 @@ impl Made {
         self.state().bytes
     }
 
-    /// Somebody asks. True if it is the first one, of a segment that was begun ahead.
-    pub(crate) fn ask(&self) -> bool {
+    /// Somebody asks: this address, or many people. True if it is the first one, of a segment that was begun ahead.
+    pub(crate) fn ask(&self, address: Option<IpAddr>) -> bool {
         let first = !std::mem::replace(&mut self.state().asked, true);
-        match &self.ahead {
-            Some(ahead) if first => {
-                ahead.notify_one();
-                true
-            }
-            _ => false,
+        if let Some(asks) = &self.asks {
+            asks.ask(address);
         }
+        first && self.ahead
     }
 
     /// Whether anybody has asked.

@@ -2,16 +2,20 @@
 //! way of those who watch.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant as Timestamp;
 
 use crate::allowance::Timed;
+use crate::asks::{Asks, By};
 use crate::job::{JobError, config_of};
 use crate::limits::{
     PICTURE_BYTES_MIN, PICTURE_LEFT_MAX, PICTURE_WAIT_MAX, PICTURES_CACHE_BYTES,
@@ -44,6 +48,8 @@ struct Entry {
     made: Arc<Made>,
     /// Who asked first.
     address: Option<IpAddr>,
+    /// Who has asked.
+    asks: Arc<Asks>,
     used: u64,
 }
 
@@ -51,8 +57,7 @@ struct Entry {
 pub(crate) struct Asked {
     original: Arc<dyn Original>,
     picture: Picture,
-    at: Instant,
-    address: Option<IpAddr>,
+    asks: Arc<Asks>,
     /// Whoever waits hears of its end, also when this is dropped.
     made: Waited,
 }
@@ -70,13 +75,13 @@ impl Pictures {
         Self { at_once, room: Semaphore::new(at_once), state: Mutex::default() }
     }
 
-    /// The picture, and whether it is to be made now.
+    /// The picture, and if it is to be made now, for whom.
     fn find(
         &self,
         video: &str,
         picture: &Picture,
         address: Option<IpAddr>,
-    ) -> Result<(Arc<Made>, bool), Failed> {
+    ) -> Result<(Arc<Made>, Option<Arc<Asks>>), Failed> {
         let now = Instant::now();
         let mut state = self.state();
         let stale = |made: &Made| made.is_stale(now);
@@ -85,7 +90,8 @@ impl Pictures {
         let key = (video.to_owned(), picture.clone());
         if let Some(entry) = state.made.get_mut(&key).filter(|entry| !stale(&entry.made)) {
             entry.used = used;
-            return Ok((entry.made.clone(), false));
+            entry.asks.ask(address);
+            return Ok((entry.made.clone(), None));
         }
         state.made.retain(|_, entry| !stale(&entry.made));
         let waiting = || state.made.values().filter(|e| e.made.outcome().is_none());
@@ -93,17 +99,42 @@ impl Pictures {
         if waiting().count() >= PICTURES_WAITING_MAX || same >= PICTURES_PER_ADDRESS_MAX {
             return Err(Failed::Busy);
         }
-        let made = Arc::new(Made::new());
-        state.made.insert(key, Entry { made: made.clone(), address, used });
-        Ok((made, true))
+        let (made, asks) = (Arc::new(Made::new()), Asks::of(address));
+        state.made.insert(key, Entry { made: made.clone(), address, asks: asks.clone(), used });
+        Ok((made, Some(asks)))
     }
 
     /// Where the pictures of an address wait for each other.
-    fn room_of(&self, address: Option<IpAddr>) -> Option<Arc<Semaphore>> {
+    fn room_of(&self, address: IpAddr) -> Arc<Semaphore> {
         let mut state = self.state();
         state.rooms.retain(|_, room| Arc::strong_count(room) > 1);
         let new = || Arc::new(Semaphore::new(self.at_once));
-        Some(state.rooms.entry(address?).or_insert_with(new).clone())
+        state.rooms.entry(address).or_insert_with(new).clone()
+    }
+
+    /// A place among the pictures of any who ask for it, and when the last one of them came. What many people ask for needs none.
+    async fn place_for(&self, asks: &Asks) -> (Option<OwnedSemaphorePermit>, Instant) {
+        let (mut waits, mut last): (Vec<Waits>, _) = (Vec::new(), Instant::now());
+        loop {
+            let By::Addresses(all) = asks.by() else { return (None, last) };
+            // Nobody goes who has come.
+            for address in all.into_iter().skip(waits.len()) {
+                waits.push(Box::pin(self.room_of(address).acquire_owned()));
+            }
+            let first = poll_fn(|cx| {
+                let ready = waits.iter_mut().find_map(|one| match one.as_mut().poll(cx) {
+                    Poll::Ready(place) => Some(place),
+                    Poll::Pending => None,
+                });
+                ready.map_or(Poll::Pending, Poll::Ready)
+            });
+            tokio::select! {
+                biased;
+                // Nobody closes a room.
+                place = first => return (place.ok(), last),
+                () = asks.more() => last = Instant::now(),
+            }
+        }
     }
 
     /// Forgets what was not asked for for longest, beyond the bound.
@@ -148,15 +179,14 @@ impl Renditions {
         address: Option<IpAddr>,
     ) -> Result<Arc<Made>, Failed> {
         let (made, new) = self.pictures().find(original.video(), picture, address)?;
-        if new {
+        if let Some(asks) = new {
             let Ok(place) = self.would_take_on() else {
                 // Who asks next asks anew.
                 made.finish(Err(Failed::Busy));
                 return Err(Failed::Busy);
             };
             let (original, picture) = (original.clone(), picture.clone());
-            let at = Instant::now();
-            let asked = Asked { original, picture, at, address, made: Waited(made.clone()) };
+            let asked = Asked { original, picture, asks, made: Waited(made.clone()) };
             place.send(Work::Picture(asked));
         }
         Ok(made)
@@ -164,14 +194,8 @@ impl Renditions {
 
     /// Draws it. A worker may die over it: then it is done once more.
     pub(crate) async fn draw(self: Arc<Self>, asked: Asked) {
-        let Asked { original, picture, at, address, made } = asked;
-        let own = self.pictures().room_of(address);
-        let Ok(_own) = (match &own {
-            Some(own) => own.acquire().await.map(Some),
-            None => Ok(None),
-        }) else {
-            return;
-        };
+        let Asked { original, picture, asks, made } = asked;
+        let (_own, at) = self.pictures().place_for(&asks).await;
         let Ok(_room) = self.pictures().room.acquire().await else { return };
         // Whoever asked has been told "busy" meanwhile: a pile of them must not keep out those who ask now.
         if at.elapsed() >= PICTURE_WAIT_MAX {
@@ -291,6 +315,9 @@ async fn left(made: &Made) {
 /// How often it is looked whether anybody waits.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// A place that is waited for.
+type Waits = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
 enum Undrawn {
     /// For good.
     Failed(Failed),
@@ -300,6 +327,9 @@ enum Undrawn {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
     use crate::ahead::tests::{Film, level, renditions};
     use crate::fit::Size;
@@ -316,7 +346,7 @@ mod tests {
         let mut state = pictures.state();
         state.clock += 1;
         let used = state.clock;
-        let entry = Entry { made, address: None, used };
+        let entry = Entry { made, address: None, asks: Arc::default(), used };
         state.made.insert(("film".to_owned(), picture(segment)), entry);
     }
 
@@ -326,7 +356,7 @@ mod tests {
         let large = Bytes::from(vec![0; PICTURES_CACHE_BYTES / 32]);
         (0..40).for_each(|segment| keep(&pictures, segment, &large));
         let (_, new) = pictures.find("film", &picture(0), None).unwrap();
-        assert!(!new, "it is there, and asked for again");
+        assert!(new.is_none(), "it is there, and asked for again");
         pictures.trim();
         let left = std::mem::take(&mut pictures.state().made).into_keys();
         let left: Vec<_> = left.filter_map(|(_, picture)| picture.what.first()).collect();
@@ -356,9 +386,12 @@ mod tests {
         let find = |segment: usize| pictures.find("film", &picture(segment as u64), None);
         let waited: Vec<_> = (0..PICTURES_WAITING_MAX).map(|n| find(n).unwrap().0).collect();
         assert_eq!(find(PICTURES_WAITING_MAX).err(), Some(Failed::Busy));
-        assert!(find(0).is_ok_and(|(_, new)| !new), "who asks for the same waits with others");
+        assert!(
+            find(0).is_ok_and(|(_, new)| new.is_none()),
+            "who asks for the same waits with others"
+        );
         waited[7].finish(Ok(()));
-        assert!(find(PICTURES_WAITING_MAX).is_ok_and(|(_, new)| new));
+        assert!(find(PICTURES_WAITING_MAX).is_ok_and(|(_, new)| new.is_some()));
     }
 
     /// One that asks for everything at once has its share, and others wait behind as many as are drawn at one time.
@@ -366,18 +399,35 @@ mod tests {
     async fn an_address_has_a_share_of_the_pictures() {
         let pictures = Pictures::new(2);
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|a| a.parse::<IpAddr>().ok());
-        let find =
-            |n: usize, of| pictures.find("film", &picture(n as u64), of).map(|found| found.1);
+        let find = |n: usize, of| {
+            pictures.find("film", &picture(n as u64), of).map(|(_, new)| new.is_some())
+        };
         assert!((0..PICTURES_PER_ADDRESS_MAX).all(|n| find(n, one) == Ok(true)));
         assert_eq!(find(PICTURES_PER_ADDRESS_MAX, one), Err(Failed::Busy));
         assert_eq!(find(0, one), Ok(false), "who asks for the same waits with others");
+        assert_eq!(find(1, other), Ok(false));
+        let asks = pictures.state().made[&("film".to_owned(), picture(1))].asks.by();
+        assert_eq!(asks, By::Addresses(one.into_iter().chain(other).collect()), "and is known");
         assert_eq!(find(PICTURES_PER_ADDRESS_MAX, other), Ok(true));
         assert_eq!(find(PICTURES_PER_ADDRESS_MAX + 1, None), Ok(true));
-        let room = pictures.room_of(one).unwrap();
-        let _drawn = [room.try_acquire().unwrap(), room.try_acquire().unwrap()];
-        assert!(pictures.room_of(one).unwrap().try_acquire().is_err(), "its third one waits");
-        assert!(pictures.room_of(other).unwrap().try_acquire().is_ok());
-        assert!(pictures.room_of(None).is_none());
+        let asks: Vec<Arc<Asks>> = (0..4).map(|_| Asks::of(one)).collect();
+        let place = async |asks: &Arc<Asks>| pictures.place_for(asks).await.0;
+        let mut wake = Context::from_waker(Waker::noop());
+        {
+            let (first, _second) = (place(&asks[0]).await, place(&asks[1]).await);
+            let (mut third, mut fourth) = (pin!(place(&asks[2])), pin!(place(&asks[3])));
+            assert!(third.as_mut().poll(&mut wake).is_pending());
+            assert!(fourth.as_mut().poll(&mut wake).is_pending(), "it waits for others of its own");
+            assert!(place(&Asks::of(other)).await.is_some(), "others do not");
+            assert!(place(&Asks::of(None)).await.is_none());
+            // Who joins has his own turn, and what others wait for stays where it is.
+            asks[3].ask(other);
+            assert!(matches!(fourth.as_mut().poll(&mut wake), Poll::Ready(Some(_))));
+            assert!(third.as_mut().poll(&mut wake).is_pending());
+            drop(first);
+            assert!(matches!(third.as_mut().poll(&mut wake), Poll::Ready(Some(_))));
+        }
+        assert!(place(&Asks::of(other)).await.is_some());
         assert_eq!(pictures.state().rooms.len(), 1, "who has gone is forgotten");
     }
 

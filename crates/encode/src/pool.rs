@@ -1,15 +1,15 @@
-//! Workers for everybody: how many there may be, who gets the next one, and when an idle one goes.
+//! Workers for everybody: who gets the next one, and when an idle one goes.
 
-use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::limits::{PICTURES_AT_ONCE, WAITING_MAX, WAITING_PER_ADDRESS_MAX};
+use crate::asks::Asks;
+use crate::places::Places;
 use crate::presence::Presence;
 use crate::program::Program;
 use crate::renditions::Settings;
@@ -36,38 +36,17 @@ pub(crate) struct Want {
     pub(crate) priority: Priority,
     /// Bytes of memory that its process will take.
     pub(crate) bytes: u64,
-    /// Who asked for it, of those who share with others.
-    pub(crate) address: Option<IpAddr>,
     /// While it waits for memory everybody else may go first.
     pub(crate) yields: bool,
 }
 
 impl From<Priority> for Want {
     fn from(priority: Priority) -> Self {
-        Self { priority, bytes: 0, address: None, yields: false }
+        Self { priority, bytes: 0, yields: false }
     }
 }
 
-/// Who waits for a place, and for how much memory.
-struct Waiting {
-    bytes: u64,
-    address: Option<IpAddr>,
-    /// How many of the same address waited when it came. Whose first one this is comes before the second one of others.
-    turn: usize,
-    yields: bool,
-    tell: oneshot::Sender<Place>,
-}
-
-/// Which places pictures have. Strangers ask for them, and those who seek must not wait behind any number of those.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pictures {
-    /// So many more of their own.
-    Own(usize),
-    /// Those of the past, but for so many.
-    Shared(usize),
-}
-
-const PRIORITIES: usize = 5;
+pub(crate) const PRIORITIES: usize = 5;
 
 impl Priority {
     /// What it is once somebody asks.
@@ -79,7 +58,7 @@ impl Priority {
         }
     }
 
-    const ALL: [Self; PRIORITIES] =
+    pub(crate) const ALL: [Self; PRIORITIES] =
         [Self::Live, Self::Seeking, Self::LiveAhead, Self::Prefetch, Self::Picture];
 }
 
@@ -122,24 +101,13 @@ pub(crate) struct Pool {
     hardware: AtomicBool,
     pub(crate) counters: Arc<Counters>,
     state: Mutex<State>,
+    /// Told when somebody has to wait for a place.
+    comes: Notify,
 }
 
 struct State {
-    /// How many more jobs may run.
-    free: usize,
-    /// How many more that are not live: those keep a core busy each, and live ones mostly wait for their encoder.
-    free_past: usize,
-    /// How many of those there are in all.
-    past: usize,
-    /// How many live ones run.
-    live: usize,
-    /// What pictures may take.
-    pictures: Pictures,
-    /// Bytes of memory that jobs may take besides, and what those take that run.
-    room: u64,
-    taken: u64,
+    places: Places,
     idle: Vec<Worker>,
-    waiting: [VecDeque<Waiting>; PRIORITIES],
 }
 
 impl Pool {
@@ -147,28 +115,17 @@ impl Pool {
         let Settings { patience, silent_max, .. } = *settings;
         let hardware = AtomicBool::new(hardware);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let state = State::new(settings.workers, cores, settings.memory);
+        let places = Places::new(settings.workers, cores, settings.memory);
+        let state = State { places, idle: Vec::new() };
         let (presence, counters) = (Presence::new(program), Arc::default());
-        Arc::new(Self { presence, patience, silent_max, hardware, counters, state: state.into() })
+        let (state, comes) = (state.into(), Notify::new());
+        Arc::new(Self { presence, patience, silent_max, hardware, counters, state, comes })
     }
 
     /// A worker, in the order of priorities.
     pub(crate) async fn lease(self: &Arc<Self>, want: impl Into<Want>) -> Result<Lease, NoWorker> {
         let place = self.place(want).await?;
         Ok(self.lease_at(place).await?)
-    }
-
-    /// The right to a worker, in the order of priorities. It waits in another queue from when somebody waits for what nobody
-    /// has asked for yet.
-    pub(crate) async fn place_before(
-        self: &Arc<Self>,
-        somebody_waits: impl Future<Output = ()>,
-        (want, then): (Want, Priority),
-    ) -> Result<Place, Busy> {
-        tokio::select! {
-            place = self.place(want) => place,
-            () = somebody_waits => self.place(Want { priority: then, ..want }).await,
-        }
     }
 
     /// A worker for who has the right to one.
@@ -192,43 +149,60 @@ impl Pool {
 
     /// The right to a worker, in the order of priorities.
     pub(crate) async fn place(self: &Arc<Self>, want: impl Into<Want>) -> Result<Place, Busy> {
-        let want @ Want { priority, bytes, address, yields } = want.into();
-        let waiting = {
+        self.place_for(want.into(), None).await
+    }
+
+    /// The same, in the first turn that any of these have who ask for it. Whoever comes to them waits as long as the first one.
+    pub(crate) async fn place_for(
+        self: &Arc<Self>,
+        want: Want,
+        asks: Option<&Asks>,
+    ) -> Result<Place, Busy> {
+        let (id, mut waiting) = {
             let mut state = self.state();
-            if state.may_begin(want) {
-                state.take(want);
-                return Ok(Place { pool: self.clone(), want, waited: false });
+            if state.places.may_begin(want) {
+                state.places.take(want);
+                return Ok(Place { pool: self.clone(), want: Some(want), waited: false });
             }
-            let waiting = &mut state.waiting[priority as usize];
-            waiting.retain(|one| !one.tell.is_closed());
-            let same = waiting.iter().filter(|one| address.is_some() && one.address == address);
-            let turn = same.count();
-            // Of each kind so many: those who seek do not keep out those who watch live. And of each address.
-            if waiting.len() >= WAITING_MAX || turn >= WAITING_PER_ADDRESS_MAX {
+            let Some(waits) = state.places.wait(want, asks) else {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 return Err(Busy);
-            }
-            let (tell, told) = oneshot::channel();
-            // Who yields is behind all others.
-            let turn = if yields { usize::MAX } else { turn };
-            let at = waiting.partition_point(|one| one.turn <= turn);
-            waiting.insert(at, Waiting { bytes, address, turn, yields, tell });
-            told
+            };
+            waits
         };
-        match timeout(self.patience, waiting).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => {
-                self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                // Who waited behind it may need less memory.
-                self.hand_out();
-                Err(Busy)
+        self.comes.notify_waiters();
+        loop {
+            let more = async {
+                match asks {
+                    Some(asks) => asks.more().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                place = timeout(self.patience, &mut waiting) => {
+                    if let Ok(Ok(place)) = place {
+                        return Ok(place);
+                    }
+                    break;
+                }
+                () = more => {
+                    self.state().places.move_up(want.priority, id, asks);
+                    self.hand_out();
+                }
             }
         }
+        // One that is given up waits no more.
+        drop(waiting);
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        // Who waited behind it may need less memory.
+        self.hand_out();
+        Err(Busy)
     }
 
     /// To the next who waits. One who gives up in the same moment drops it, and it comes here again.
     fn give_back(self: &Arc<Self>, want: Want) {
-        self.state().give_back(want);
+        self.state().places.give_back(want);
         self.hand_out();
     }
 
@@ -236,11 +210,13 @@ impl Pool {
     fn hand_out(self: &Arc<Self>) {
         loop {
             // What a large job had is enough for several.
-            let next = self.state().next();
-            let Some((want, next)) = next else { return };
+            let next = self.state().places.next();
+            let Some((want, next)) = next else { break };
             // A place that nobody takes comes back through its drop.
-            let _ = next.send(Place { pool: self.clone(), want, waited: true });
+            let _ = next.send(Place { pool: self.clone(), want: Some(want), waited: true });
         }
+        // Who waits still may be another one now, who can begin in the place of one that stands still.
+        self.comes.notify_waiters();
     }
 
     /// A process of this program that has greeted.
@@ -270,18 +246,12 @@ impl Pool {
 
     /// Whether so many jobs that nobody waits for would be in nobody's way.
     pub(crate) fn is_idle(&self, jobs: usize) -> bool {
-        let state = self.state();
-        let free = state.free.min(state.left_to_past());
-        free >= jobs && state.waiting.iter().all(VecDeque::is_empty)
+        self.state().places.is_idle(jobs)
     }
 
     /// How many pictures may be made at one time.
     pub(crate) fn pictures_at_once(&self) -> usize {
-        let state = self.state();
-        match state.pictures {
-            Pictures::Own(free) => free,
-            Pictures::Shared(kept) => (state.free_past - kept).min(PICTURES_AT_ONCE),
-        }
+        self.state().places.pictures_at_once()
     }
 
     /// Ends the processes that had nothing to do for `longest`. Answers when to look again.
@@ -296,114 +266,11 @@ impl Pool {
     }
 }
 
-impl State {
-    fn new(workers: usize, cores: usize, room: u64) -> Self {
-        let free = workers.max(1);
-        // Where there are several, one is always left to those who watch live.
-        let free_past = cores.min(free - 1).max(1);
-        // And one to those who seek.
-        let own = free.saturating_sub(1 + free_past);
-        let pictures = match own.min(cores.saturating_sub(1).max(1)).min(PICTURES_AT_ONCE) {
-            0 => Pictures::Shared(1.min(free_past - 1)),
-            own => Pictures::Own(own),
-        };
-        let (idle, waiting) = (Vec::new(), Default::default());
-        let (past, live, taken) = (free_past, 0, 0);
-        Self { free, free_past, past, live, pictures, room, taken, idle, waiting }
-    }
-
-    /// How many more may run of what is not live. While something is, a core is left to it, if there are several: all processes are equally nice.
-    fn left_to_past(&self) -> usize {
-        let kept = usize::from(self.live > 0 && self.past > 1);
-        self.free_past.saturating_sub(kept)
-    }
-
-    fn has_place(&self, priority: Priority) -> bool {
-        let free = match (priority, self.pictures) {
-            (Priority::Live | Priority::LiveAhead, _) => true,
-            (Priority::Picture, Pictures::Own(free)) => free > 0,
-            (Priority::Picture, Pictures::Shared(kept)) => self.free_past > kept,
-            (Priority::Seeking | Priority::Prefetch, _) => self.left_to_past() > 0,
-        };
-        self.free > 0 && free
-    }
-
-    /// Whether there is memory for it; one that takes more than there is for all of them runs by itself.
-    fn has_room(&self, bytes: u64) -> bool {
-        self.taken == 0 || self.taken.saturating_add(bytes) <= self.room
-    }
-
-    /// Whether it need not wait. Who comes first and waits for memory is not overtaken by what takes less: it would wait for good.
-    fn may_begin(&mut self, Want { priority, bytes, .. }: Want) -> bool {
-        if !self.has_place(priority) || !self.has_room(bytes) {
-            return false;
-        }
-        let before = Priority::ALL.into_iter().take(priority as usize + 1);
-        let waits = |(_, yields): (u64, bool)| !yields;
-        !before
-            .into_iter()
-            .any(|before| self.front(before).is_some_and(waits) && self.has_place(before))
-    }
-
-    /// What the next one of these needs that still waits, and whether it yields.
-    fn front(&mut self, priority: Priority) -> Option<(u64, bool)> {
-        let waiting = &mut self.waiting[priority as usize];
-        while waiting.front().is_some_and(|one| one.tell.is_closed()) {
-            waiting.pop_front();
-        }
-        waiting.front().map(|one| (one.bytes, one.yields))
-    }
-
-    fn take(&mut self, Want { priority, bytes, .. }: Want) {
-        self.taken += bytes;
-        self.free -= 1;
-        match (priority, &mut self.pictures) {
-            (Priority::Live | Priority::LiveAhead, _) => self.live += 1,
-            (Priority::Picture, Pictures::Own(free)) => *free -= 1,
-            _ => self.free_past -= 1,
-        }
-    }
-
-    fn give_back(&mut self, Want { priority, bytes, .. }: Want) {
-        self.taken -= bytes;
-        self.free += 1;
-        match (priority, &mut self.pictures) {
-            (Priority::Live | Priority::LiveAhead, _) => self.live -= 1,
-            (Priority::Picture, Pictures::Own(free)) => *free += 1,
-            _ => self.free_past += 1,
-        }
-    }
-
-    /// Whether somebody waits who comes before these.
-    fn is_outranked(&self, priority: Priority) -> bool {
-        let before = self.waiting.iter().take(priority as usize);
-        before.flatten().any(|one| !one.tell.is_closed())
-    }
-
-    /// Who gets a place that is free, and has it now.
-    fn next(&mut self) -> Option<(Want, oneshot::Sender<Place>)> {
-        for priority in Priority::ALL {
-            let next = self.front(priority).filter(|_| self.has_place(priority));
-            let Some((bytes, yields)) = next else { continue };
-            if !self.has_room(bytes) {
-                if yields {
-                    continue;
-                }
-                return None;
-            }
-            let next = self.waiting[priority as usize].pop_front();
-            let want = Want { bytes, yields, ..priority.into() };
-            self.take(want);
-            return next.map(|next| (want, next.tell));
-        }
-        None
-    }
-}
-
 /// The right to run a job.
 pub(crate) struct Place {
     pool: Arc<Pool>,
-    want: Want,
+    /// None when somebody else has it.
+    want: Option<Want>,
     waited: bool,
 }
 
@@ -415,14 +282,30 @@ impl Place {
 
     /// For a job of this kind that is begun anew: those who wait have come behind it, but for who comes first anyway.
     pub(crate) fn kept(self, priority: Priority) -> Option<Self> {
-        let outranked = self.pool.state().is_outranked(priority);
+        let outranked = self.pool.state().places.is_outranked(priority);
         (!outranked).then_some(self)
+    }
+
+    /// Ends when somebody had to wait who could begin with it, and has it now. It is none any more.
+    pub(crate) async fn give_way(&mut self) {
+        let Self { pool, want, .. } = self;
+        loop {
+            let mut comes = pin!(pool.comes.notified());
+            comes.as_mut().enable();
+            if want.is_none_or(|want| pool.state().places.give_way(want)) {
+                *want = None;
+                return pool.hand_out();
+            }
+            comes.await;
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.pool.give_back(self.want);
+        if let Some(want) = self.want {
+            self.pool.give_back(want);
+        }
     }
 }
 
@@ -435,6 +318,11 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn worker(&mut self) -> Option<&mut Worker> {
         self.worker.as_mut()
+    }
+
+    /// The worker, and the place, which may be given to others while it waits.
+    pub(crate) fn both(&mut self) -> (Option<&mut Worker>, &mut Place) {
+        (self.worker.as_mut(), &mut self.place)
     }
 
     /// The process is killed, and the job may be begun anew.
@@ -459,13 +347,15 @@ impl Lease {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::collections::VecDeque;
+    use std::net::IpAddr;
     use std::task::{Context, Waker};
 
     use tokio::task::JoinSet;
     use tokio::time::Instant as Timestamp;
 
     use super::*;
+    use crate::limits::{WAITING_MAX, WAITING_PER_ADDRESS_MAX};
 
     fn pool(workers: usize) -> Arc<Pool> {
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
@@ -474,7 +364,7 @@ mod tests {
     }
 
     fn waiting(pool: &Pool, priority: Priority) -> usize {
-        pool.state().waiting[priority as usize].len()
+        pool.state().places.waiting(priority)
     }
 
     #[tokio::test]
@@ -518,59 +408,6 @@ mod tests {
         assert!(ahead.await.unwrap().has_waited());
     }
 
-    /// However many seek: live parts have to come in time.
-    #[test]
-    fn while_something_is_live_a_core_is_left_to_it() {
-        for (workers, cores, alone, beside) in
-            [(1, 1, 1, 0), (2, 2, 1, 1), (4, 1, 1, 1), (8, 2, 2, 1), (16, 4, 4, 3)]
-        {
-            let seeks = |live: usize| {
-                let mut state = State::new(workers, cores, u64::MAX);
-                (0..live).for_each(|_| state.take(Priority::Live.into()));
-                let mut seeks = 0;
-                while state.has_place(Priority::Seeking) {
-                    state.take(Priority::Seeking.into());
-                    seeks += 1;
-                }
-                (0..live).for_each(|_| state.give_back(Priority::Live.into()));
-                (seeks, state.has_place(Priority::Seeking))
-            };
-            let words = format!("{workers} workers, {cores} cores");
-            assert_eq!(seeks(0), (alone, false), "{words}");
-            assert_eq!(seeks(1), (beside, beside < alone), "{words}");
-        }
-    }
-
-    /// However many ask for pictures, who seeks has a place at once, and who watches live another one.
-    #[test]
-    fn pictures_leave_a_place_to_those_who_seek() {
-        for (workers, cores, pictures) in [
-            (1, 1, 1),
-            (2, 2, 1),
-            (3, 2, 1),
-            (4, 1, 1),
-            (4, 2, 1),
-            (8, 2, 1),
-            (16, 4, 2),
-            (64, 16, 2),
-        ] {
-            let words = format!("{workers} workers, {cores} cores");
-            let mut state = State::new(workers, cores, u64::MAX);
-            let mut taken = 0;
-            while state.has_place(Priority::Picture) {
-                state.take(Priority::Picture.into());
-                taken += 1;
-            }
-            assert_eq!(taken, pictures, "{words}");
-            if workers > 2 {
-                assert!(state.has_place(Priority::Seeking), "{words}");
-                state.take(Priority::Seeking.into());
-            }
-            // Of two places one is that of those who watch live.
-            assert_eq!(state.has_place(Priority::Live), workers > 1, "{words}");
-        }
-    }
-
     /// However many cores there are: large pictures take memory.
     #[tokio::test]
     async fn jobs_share_the_memory_and_what_needs_much_of_it_is_not_overtaken() {
@@ -611,7 +448,7 @@ mod tests {
         }
         assert!(!pool.place(want(Priority::Live, 100)).await.unwrap().has_waited());
         drop(held);
-        assert_eq!(pool.state().taken, 0);
+        assert_eq!(pool.state().places.taken().2, 0);
     }
 
     /// However much one address asks for, others have room, and wait behind one of its own.
@@ -620,8 +457,8 @@ mod tests {
         let pool = pool(1);
         let held = pool.place(Priority::Live).await.unwrap();
         let seek = |from: &str| {
-            let address = Some(from.parse().unwrap());
-            Box::pin(pool.place(Want { address, ..Priority::Seeking.into() }))
+            let (pool, asks) = (pool.clone(), Asks::of(from.parse().ok()));
+            Box::pin(async move { pool.place_for(Priority::Seeking.into(), Some(&asks)).await })
         };
         let mut wake = Context::from_waker(Waker::noop());
         let mut one: VecDeque<_> =
@@ -640,6 +477,88 @@ mod tests {
         drop(other.await.unwrap());
         drop(many.await.unwrap());
         assert!(one.pop_front().unwrap().await.unwrap().has_waited());
+    }
+
+    /// What these seek, one behind the other, and who of them joins which of those; in which order they have their turn.
+    async fn turns(seeks: &[&str], joins: &[(&str, usize)]) -> Vec<usize> {
+        let pool = pool(1);
+        let held = pool.place(Priority::Live).await.unwrap();
+        let address = |name: &str| Some(IpAddr::from([192, 0, 2, name.as_bytes()[0]]));
+        let asks: Vec<_> = seeks.iter().map(|name| Asks::of(address(name))).collect();
+        let served = Mutex::new(Vec::new());
+        let seek = async |n: usize| {
+            let place = pool.place_for(Priority::Seeking.into(), Some(&asks[n])).await;
+            served.lock().unwrap().push(n);
+            drop(place.unwrap());
+        };
+        let mut all: Vec<_> = (0..seeks.len()).map(|n| Box::pin(seek(n))).collect();
+        let mut wake = Context::from_waker(Waker::noop());
+        let mut poll = || {
+            let polled = all.iter_mut().map(|one| one.as_mut().poll(&mut wake));
+            polled.filter(std::task::Poll::is_pending).count()
+        };
+        assert_eq!(poll(), seeks.len());
+        for (name, which) in joins {
+            asks[*which].ask(address(name));
+            assert_eq!(poll(), seeks.len());
+        }
+        drop(held);
+        // Each drops its place for the next one.
+        let served = || served.lock().unwrap().clone();
+        while served().len() < seeks.len() {
+            for (n, one) in all.iter_mut().enumerate() {
+                if !served().contains(&n) {
+                    let _ = one.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                }
+            }
+        }
+        served()
+    }
+
+    /// Else who asks for all of a video first would hold up those who watch it, or be first with what others ask for.
+    #[tokio::test]
+    async fn who_joins_anothers_seek_has_his_own_turn() {
+        for (seeks, joins, expect) in [
+            (&["a", "a", "a", "b"][..], &[][..], [0, 3, 1, 2]),
+            // The first of his own.
+            (&["a", "a", "a", "c"], &[("b", 2)], [0, 3, 2, 1]),
+            // He has one already: the second.
+            (&["a", "a", "a", "b"], &[("b", 2)], [0, 3, 1, 2]),
+            // What he joins is never later for it, and no other one is.
+            (&["a", "b", "a", "c"], &[("b", 0), ("c", 1), ("b", 0)], [0, 1, 3, 2]),
+        ] {
+            assert_eq!(turns(seeks, joins).await, expect, "{seeks:?} {joins:?}");
+        }
+    }
+
+    /// However long its original stands still, only one who waits and could begin then gets its place.
+    #[tokio::test]
+    async fn who_stands_still_gives_its_place_to_one_who_waits() {
+        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
+        let settings = Settings { workers: 2, memory: 1_000, ..Settings::of_tests() };
+        let pool = Pool::new(Program { path, words }, &settings, false);
+        let want = |bytes| Want { bytes, ..Priority::Live.into() };
+        let mut wake = Context::from_waker(Waker::noop());
+        let [mut one, mut other] =
+            [pool.place(want(400)).await.unwrap(), pool.place(want(500)).await.unwrap()];
+        {
+            let (mut one, mut other) = (pin!(one.give_way()), pin!(other.give_way()));
+            let mut gives = || {
+                [one.as_mut().poll(&mut wake), other.as_mut().poll(&mut wake)].map(|p| p.is_ready())
+            };
+            assert_eq!(gives(), [false, false], "nobody waits");
+            let mut large = Box::pin(pool.place(want(700)));
+            let mut wake = Context::from_waker(Waker::noop());
+            assert!(large.as_mut().poll(&mut wake).is_pending());
+            assert_eq!(gives(), [false, false], "it would have no room");
+            drop(large);
+            let mut small = Box::pin(pool.place(want(100)));
+            assert!(small.as_mut().poll(&mut wake).is_pending());
+            assert_eq!(gives(), [true, false], "one is enough");
+            assert!(small.await.unwrap().has_waited());
+        }
+        drop((one, other));
+        assert_eq!(pool.state().places.taken(), (2, 0, 0), "none is given back twice");
     }
 
     #[tokio::test(start_paused = true)]

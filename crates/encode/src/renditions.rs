@@ -13,11 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use media::codec::{AudioConfig, VideoConfig};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant as Timestamp;
 
 use crate::allowance::Allowance;
+use crate::asks::Asks;
 use crate::cache::Cache;
 use crate::demand::Demand;
 use crate::hardware::Hardware;
@@ -142,10 +143,8 @@ pub(crate) struct Begun {
     pub(crate) segment: Segment,
     pub(crate) original: Arc<dyn Original>,
     pub(crate) priority: Priority,
-    /// Told when somebody asks for what is made ahead.
-    pub(crate) asked: Arc<Notify>,
-    /// Who asked first.
-    pub(crate) address: Option<IpAddr>,
+    /// Who has asked for it; nobody yet, if it is made ahead.
+    pub(crate) asks: Arc<Asks>,
 }
 
 impl State {
@@ -382,7 +381,7 @@ impl Renditions {
             entry.used = used;
             let made = entry.made.clone();
             drop(state);
-            if made.ask() {
+            if made.ask(address) {
                 self.counters().prefetched_used.fetch_add(1, Ordering::Relaxed);
             }
             // What is being made begins the next one at its end; what can't be made does not.
@@ -391,16 +390,18 @@ impl Renditions {
             }
             return Ok(made);
         }
-        let made = Arc::new(Made::new());
-        made.ask();
+        let open = state.open.get(&segment);
+        let asks = open.and_then(|levels| levels.iter().find_map(|(_, made)| made.asks().cloned()));
+        let asks = asks.unwrap_or_else(|| Asks::of(address));
+        let made = Arc::new(Made::asked_by(asks.clone()));
+        made.ask(address);
         state.made.insert(key, Entry { made: made.clone(), used });
         if let Some(open) = state.open.get_mut(&segment) {
             open.push((level.clone(), made.clone()));
             return Ok(made);
         }
         let levels = vec![(level.clone(), made.clone())];
-        let asked = Arc::default();
-        let begun = Begun { segment, original: original.clone(), priority, asked, address };
+        let begun = Begun { segment, original: original.clone(), priority, asks };
         self.begin(&mut state, begun, levels)?;
         Ok(made)
     }
@@ -527,12 +528,12 @@ impl Renditions {
     fn close(&self, segment: &Segment, wanted: &[Level]) -> Wanted {
         let mut state = self.state();
         let mut levels = state.open.remove(segment).unwrap_or_default();
-        // A job that was begun ahead hears of who asks for these, too.
-        let asked = levels.iter().find_map(|(_, made)| made.told().cloned()).unwrap_or_default();
+        // The job hears of who asks for these, too.
+        let asks = levels.iter().find_map(|(_, made)| made.asks().cloned()).unwrap_or_default();
         for level in wanted {
             let key = (segment.clone(), level.clone());
             if !state.made.contains_key(&key) {
-                let made = Arc::new(Made::ahead(asked.clone()));
+                let made = Arc::new(Made::ahead(asks.clone()));
                 let used = state.clock;
                 state.made.insert(key, Entry { made: made.clone(), used });
                 levels.push((level.clone(), made));

@@ -18,12 +18,11 @@ use crate::ladder::Level;
 use crate::limits::{LOOK_BACK_SEGMENTS, SOUND_PRE_ROLL};
 use crate::made::Made;
 use crate::original::{Original, OriginalPart, OriginalSegment};
-use crate::pool::Lease;
 use crate::wire::{
     Frame, FromEncoder, Output, SoundCodec, SoundCoding, SoundOutput, SoundSource, Source,
     ToEncoder, WireError,
 };
-use crate::worker::{Counters, From, To, WorkerError};
+use crate::worker::{Counters, From, Given, To, Worker, WorkerError};
 
 /// A level of sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,9 +139,12 @@ fn hand_out(cut: &mut Regrid, next: &mut usize, made: &Made) {
 
 impl SoundJob<'_> {
     /// Does it. Parts go to those who wait as they come.
-    pub(crate) async fn run(&self, lease: &mut Lease, first: OriginalPart) -> Result<(), JobError> {
+    pub(crate) async fn run(
+        &self,
+        worker: &mut Worker,
+        first: OriginalPart,
+    ) -> Result<(), JobError> {
         let segment = self.original.segment(self.number).ok_or(JobError::NoOriginal)?;
-        let worker = lease.worker().ok_or(WorkerError::Ended)?;
         let cuts = Mutex::new(Cuts::new());
         let ended = AtomicBool::new(false);
         let decodes = self.counters.decodes.fetch_add(1, Ordering::Relaxed);
@@ -278,11 +280,13 @@ impl SoundJob<'_> {
         cuts: &Mutex<Cuts>,
         ended: &AtomicBool,
     ) -> Result<(), JobError> {
+        let mut given = Given::default();
         loop {
             // While the original is being made it has nothing to say for long.
             match from.answer(|| ended.load(Ordering::Acquire)).await? {
                 FromEncoder::Began { .. } | FromEncoder::GoesOn => {}
                 FromEncoder::Packet { output, present, data, .. } => {
+                    given.packet(data.len())?;
                     let mut cuts = locked(cuts);
                     let Some((cut, next, made)) = cuts.get_mut(usize::from(output)) else {
                         return Err(WorkerError::from(WireError::Unknown("the output")).into());

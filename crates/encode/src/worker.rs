@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant as Timestamp, sleep_until, timeout};
 
-use crate::limits::{VERSION_DEADLINE, WORDS_BYTES_MAX};
+use crate::limits::{JOB_OUTPUT_BYTES_MAX, PACKET_BYTES_MIN, VERSION_DEADLINE, WORDS_BYTES_MAX};
 use crate::program::Program;
 use crate::wire::{self, FromEncoder, ToEncoder, WireError};
 
@@ -33,6 +33,9 @@ pub(crate) enum WorkerError {
     /// It goes on, for longer than a job may take.
     #[error("the encoder takes too long")]
     Overdue,
+    /// It gives more than any job has.
+    #[error("the encoder gives more than {most} bytes of one job", most = JOB_OUTPUT_BYTES_MAX)]
+    TooMuch,
     /// It says what the wire does not have.
     #[error("the encoder: {0}")]
     Wire(#[from] WireError),
@@ -235,6 +238,18 @@ impl From {
                 }
             }
         }
+    }
+}
+
+/// How much a process has given of one job.
+#[derive(Debug, Default)]
+pub(crate) struct Given(usize);
+
+impl Given {
+    /// Another packet of so many bytes.
+    pub(crate) fn packet(&mut self, bytes: usize) -> Result<(), WorkerError> {
+        self.0 = self.0.saturating_add(bytes.max(PACKET_BYTES_MIN));
+        if self.0 > JOB_OUTPUT_BYTES_MAX { Err(WorkerError::TooMuch) } else { Ok(()) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use encode::limits::{PIXELS_MAX, SIDE_MAX};
+use encode::limits::{PIXELS_MAX, PIXELS_UNSTATED, SIDE_MAX};
 use encode::wire::{self, Codec, PictureSource};
 use ffmpeg::codec::threading;
 use ffmpeg::{decoder, frame, picture};
@@ -19,6 +19,12 @@ pub(crate) struct Decode {
     asked: BTreeMap<i64, Asked>,
     pub(crate) decoded: u32,
     pub(crate) broken: u32,
+}
+
+/// What memory there is for, by what was said of the stream. Some pixels at its edges may be coded and not shown.
+fn pixels_max(source: &PictureSource) -> u64 {
+    let coded = |side: u32| u64::from(side.next_multiple_of(128));
+    (coded(source.width) * coded(source.height)).clamp(PIXELS_UNSTATED, PIXELS_MAX)
 }
 
 #[derive(Clone, Copy)]
@@ -46,7 +52,7 @@ impl Decode {
         let codec = decoder::find(id);
         let codec = codec.ok_or_else(|| format!("FFmpeg here has no decoder for {id:?}"))?;
         let mut context = ffmpeg::codec::Context::new_with_codec(codec);
-        av::prepare_decoder(&mut context, &source.record, source.reorder, PIXELS_MAX);
+        av::prepare_decoder(&mut context, &source.record, source.reorder, pixels_max(source));
         // Slices only: threads for whole frames would hold back as many frames as there are threads.
         let threads =
             threading::Config { count: 2, ..threading::Config::kind(threading::Type::Slice) };

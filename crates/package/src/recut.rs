@@ -118,8 +118,8 @@ impl Recut {
     fn filled(&self, end: i64) -> bool {
         let mut newest = self.frames.iter().rev();
         let (Some(last), Some(before)) = (newest.next(), newest.next()) else { return false };
-        let frame = last.present - before.present;
-        last.present + frame >= end - frame / 4
+        let frame = last.present.saturating_sub(before.present);
+        last.present.saturating_add(frame) >= end.saturating_sub(frame / 4)
     }
 
     fn emit(&mut self, count: usize, end: i64) -> Result<(), RecutError> {
@@ -132,7 +132,7 @@ impl Recut {
             .iter()
             .zip(ends)
             .map(|(frame, end)| Sample {
-                duration: u32::try_from(end - frame.present).unwrap_or(0).max(1),
+                duration: u32::try_from(end.saturating_sub(frame.present)).unwrap_or(0).max(1),
                 size: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
                 sync: frame.sync,
                 composition_offset: 0,
@@ -154,9 +154,9 @@ impl Recut {
 fn last_end(frames: &[Frame], border: i64) -> i64 {
     let mut newest = frames.iter().rev();
     let (Some(last), Some(before)) = (newest.next(), newest.next()) else { return border };
-    let frame = last.present - before.present;
-    let by_rate = last.present + frame;
-    if (by_rate - border).abs() <= frame / 2 { border } else { by_rate }
+    let frame = last.present.saturating_sub(before.present);
+    let by_rate = last.present.saturating_add(frame);
+    if by_rate.saturating_sub(border).saturating_abs() <= frame / 2 { border } else { by_rate }
 }
 
 #[cfg(test)]
@@ -247,6 +247,21 @@ mod tests {
         let part = recut.take().unwrap();
         assert_eq!(durations(&part), [3_000; 2]);
         assert!(recut.take().is_none());
+    }
+
+    /// An encoder that was taken over says any times.
+    #[test]
+    fn times_that_are_none_are_borne() {
+        let ends = [i64::MIN, i64::MAX, 0, i64::MIN + 1, -1];
+        for (first, second) in ends.iter().flat_map(|a| ends.map(|b| (*a, b))) {
+            let mut recut = Recut::new(0, 0);
+            recut.part(9_000, false).unwrap();
+            recut.part(9_000, true).unwrap();
+            for present in [first, second, first] {
+                let _ = recut.frame(present, true, data());
+            }
+            let _ = recut.end();
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 /** A broadcast that is followed over MoQ: its catalog, its tracks, and whether it is still there. */
 import { type Catalog, parseCatalog } from './catalog';
-import { isBarred, isTakenAway, TRACK_ENDED } from './messages';
+import { INTERNAL_ERROR, isBarred, isTakenAway, TRACK_ENDED } from './messages';
 import type { MoqObject } from './objects';
 import { Ordered } from './ordered';
 import { type Address, type Fetched, inTime, Refused, Session, type Subscription } from './session';
@@ -101,7 +101,7 @@ export class Broadcast {
     });
   }
 
-  /** Objects of a track in their order; `first`: of their group. `lacks`: there is no such track, which else is the end of it. */
+  /** Objects of a track in their order; `first`: of their group. `lacks`: there is no such track, or none any more, which else is the end of it. */
   follow(name: string, priority: number, out: (object: MoqObject, first: boolean) => void, lacks?: () => void): Followed {
     const order = new Ordered(GIVE_UP_GROUP_MS, out);
     this.orders.add(order);
@@ -117,8 +117,10 @@ export class Broadcast {
       streamEnded: (group: number) => order.streamEnded(group, performance.now()),
       done: ({ code }: { code: number }) => {
         if (closed) return;
-        if (code === TRACK_ENDED) this.end();
-        else this.lose(isTakenAway(code) ? 'unauthorized' : 'path');
+        if (code === TRACK_ENDED) return this.end();
+        if (code !== INTERNAL_ERROR || lacks === undefined) return this.lose(isTakenAway(code) ? 'unauthorized' : 'path');
+        this.orders.delete(order);
+        lacks();
       },
     };
     const track = { namespace: this.namespace, name };
@@ -150,6 +152,12 @@ export class Broadcast {
         subscription?.close();
       },
     };
+  }
+
+  /** The newest group that the server has of a track; null: it does not say. */
+  newest(name: string): Promise<number | null> {
+    const newest = this.session.newest({ namespace: this.namespace, name }, ANSWER_MS);
+    return newest.then((location) => location?.group ?? null).catch(() => null);
   }
 
   /** Groups of the past, the first and the last one with it. */

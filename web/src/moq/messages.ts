@@ -22,6 +22,8 @@ export const KIND = {
 
 /** draft-18 §15.10.3 */
 export const TRACK_ENDED = 0x2;
+/** A fault of the server with this track alone: the session goes on. */
+export const INTERNAL_ERROR = 0x0;
 /** draft-18 §15.10.4 */
 export const TOO_FAR_BEHIND = 0x5;
 const EXPIRED = 0x6;

@@ -497,7 +497,6 @@ export class AirwavePlayer extends HTMLElement {
 
   private onPicture(): void {
     if (this.video.videoWidth === 0 && !isAudioOnly(this.engine?.level() ?? null)) return;
-    void this.learnLevels();
     this.pictured = true;
     this.remote.pictured();
     if (!this.startsAtEnd) this.controls.dropStill();
@@ -544,6 +543,7 @@ export class AirwavePlayer extends HTMLElement {
     this.returnToLive(now);
     this.keepPace();
     void this.climb(now);
+    if (this.pictured) void this.learnLevels(now);
     // Nobody sees a hidden bar: leave the main thread to the picture.
     if (!this.isIdle() || this.wasIdle !== this.isIdle() || this.notice() !== null) this.render();
     this.wasIdle = this.isIdle();
@@ -582,7 +582,7 @@ export class AirwavePlayer extends HTMLElement {
     this.climbing = true;
     const { loads } = this;
     const { answers } = await import('./moq-engine');
-    const answered = await answers(place);
+    const answered = await answers(place, this.quality.pinned);
     this.climbing = false;
     if (!answered) this.path.failed(performance.now());
     else if (loads === this.loads && !this.captions.keepOffMoq) void this.load(null, 'live', true);
@@ -670,9 +670,9 @@ export class AirwavePlayer extends HTMLElement {
     this.render();
   }
 
-  private async learnLevels(): Promise<void> {
+  private async learnLevels(now: number): Promise<void> {
     const source = sourceOf(this);
-    if (source !== null && (await this.quality.learn(this.engine, manifestUrl(source, null)))) this.render();
+    if (source !== null && (await this.quality.learn(this.engine, manifestUrl(source, null), now))) this.render();
   }
 
   /** From another screen: what is live went on meanwhile. */

@@ -7,6 +7,8 @@ import Hls, {
   type FragLoadingData,
   type Level as HlsLevel,
   type LevelDetails,
+  type LoaderResponse,
+  type RetryConfig,
 } from 'hls.js';
 import {
   type AudioTrack,
@@ -34,6 +36,9 @@ const END_PATIENCE_MS = 5_000;
 const END_STEP_S = 1;
 /** So far into the oldest segment goes who sought to what is before it. */
 const OLDEST_MARGIN_S = 0.1;
+const LEVEL_AGAIN_MS = 30_000;
+/** What the server encodes when somebody asks lies so (`video.360p.cmaf`), the original in `video.cmaf`. */
+const LEVEL = /\/video\d*\.[^/]+\.cmaf/;
 
 export class HlsEngine implements Engine {
   private readonly hls: Hls;
@@ -71,8 +76,10 @@ export class HlsEngine implements Engine {
       ...(captions === null ? {} : { subtitlePreference: { lang: captions } }),
       // Broadcasts come over the network that just carried the page: begin with a good picture.
       abrEwmaDefaultEstimate: 3_000_000,
+      // A level that could not be encoded may be to be had again by then.
+      errorPenaltyExpireMs: LEVEL_AGAIN_MS,
       // Long outages are counted and explained by the session, not hidden in retries.
-      fragLoadPolicy: { default: loadPolicy(10_000, 20_000, 3) },
+      fragLoadPolicy: { default: loadPolicy(10_000, 20_000, 3, (response, retry) => retry && !this.isRefusedLevel(response)) },
       playlistLoadPolicy: { default: loadPolicy(15_000, 20_000, 2) },
       manifestLoadPolicy: { default: loadPolicy(8_000, 10_000, 0) },
     });
@@ -248,7 +255,28 @@ export class HlsEngine implements Engine {
     }, END_PATIENCE_MS);
   }
 
+  /** Nobody can encode it now, which the server may say after seconds, each time: whoever asks again stands still, and the original is there. */
+  private isRefusedLevel(response: { code?: number; url: string } | undefined): boolean {
+    return response?.code === 503 && LEVEL.test(response.url) && this.original() >= 0;
+  }
+
+  /** -1: it is not among what this browser plays. */
+  private original(): number {
+    const { levels, loadLevel } = this.hls;
+    const originals = levels.filter(({ uri }) => !LEVEL.test(uri));
+    const sound = levels[loadLevel]?.audioCodec;
+    const same = originals.find(({ audioCodec }) => audioCodec === sound) ?? originals[0];
+    return same === undefined ? -1 : levels.indexOf(same);
+  }
+
   private onError(data: ErrorData): void {
+    if (data.details === ErrorDetails.FRAG_LOAD_ERROR && !data.fatal && this.isRefusedLevel(data.response)) {
+      // hls.js (1.7.4) would try the next lower level, which waits for the same encoders.
+      const original = this.original();
+      this.hls.nextAutoLevel = original;
+      this.hls.nextLoadLevel = original;
+      return;
+    }
     if (data.details === ErrorDetails.BUFFER_ADD_CODEC_ERROR) {
       this.events.onFailure({ kind: 'codec', codec: data.mimeType?.match(/codecs="?([^"]+)/)?.[1] ?? '' });
       return;
@@ -273,9 +301,12 @@ function levelOf(level: HlsLevel): Level {
   return { width: level.width, height: level.height, bitrateBps: level.bitrate, codecs };
 }
 
-function loadPolicy(maxTimeToFirstByteMs: number, maxLoadTimeMs: number, retries: number) {
+type MayRetry = (response: LoaderResponse | undefined, retry: boolean) => boolean;
+
+function loadPolicy(maxTimeToFirstByteMs: number, maxLoadTimeMs: number, retries: number, mayRetry: MayRetry = (_, retry) => retry) {
   const retry = { maxNumRetry: retries, retryDelayMs: 300, maxRetryDelayMs: 1_500 };
-  return { maxTimeToFirstByteMs, maxLoadTimeMs, timeoutRetry: retry, errorRetry: retry };
+  const shouldRetry: RetryConfig['shouldRetry'] = (_config, _count, _timeout, response, may) => mayRetry(response, may);
+  return { maxTimeToFirstByteMs, maxLoadTimeMs, timeoutRetry: retry, errorRetry: { ...retry, shouldRetry } };
 }
 
 function repairable(data: ErrorData): boolean {

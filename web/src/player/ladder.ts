@@ -3,13 +3,14 @@ import type { Level } from './engine';
 
 const TIMEOUT_MS = 8_000;
 
-export async function fetchLadder(url: string): Promise<Level[]> {
+/** null: there is no answer now. */
+export async function fetchLadder(url: string): Promise<Level[] | null> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    return response.ok ? parseLadder(await response.text()) : [];
+    return response.ok ? parseLadder(await response.text()) : null;
   } catch {
     // The menu offers what is on the screen.
-    return [];
+    return null;
   }
 }
 

@@ -7,6 +7,7 @@ import { type Came, Change } from './change';
 import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
 import { Descent } from './descent';
 import { Holes } from './holes';
+import { Lacking } from './lacking';
 import { placeOf } from './ladder';
 import { type PartInfo, partInfo } from './part';
 import { attach } from './remote';
@@ -56,10 +57,16 @@ export function moqSupported(): boolean {
   return 'WebTransport' in window && 'MediaSource' in window && window.isSecureContext;
 }
 
-/** Whether a session comes about there: the way is open. */
-export async function answers({ address, namespace }: MoqPlace): Promise<boolean> {
+/** Whether a session comes about there, and this level is listed, if it has to be one: the way is open. */
+export async function answers({ address, namespace }: MoqPlace, level: Level | null): Promise<boolean> {
   if (!moqSupported()) return false;
   try {
+    if (level !== null) {
+      const nothing = { onCatalog: () => {}, onEnd: () => {}, onLost: () => {} };
+      const broadcast = await Broadcast.open(address, namespace, CATALOG, OPEN_MS, nothing);
+      broadcast.close();
+      return placeOf(level, playable(broadcast.catalog, 'video').map(levelOf)) !== null;
+    }
     const session = await Session.open(address, OPEN_MS);
     const answered = await session.ping({ namespace, name: CATALOG }, OPEN_MS);
     session.close();
@@ -83,6 +90,10 @@ export class MoqEngine implements Engine {
   private readonly throughput = new Throughput(
     () => this.leading?.followed.isLagging() ?? Promise.resolve(false),
     (share) => this.onNarrow(share),
+  );
+  private readonly lacking = new Lacking(
+    () => this.newestOriginal(),
+    () => this.onLacking(),
   );
   private targetMs = 0;
   /** The newest media, and when it came: between parts the edge moves on by the clock. */
@@ -155,11 +166,7 @@ export class MoqEngine implements Engine {
   }
 
   private candidates(kind: Kind): CatalogTrack[] {
-    const tracks = this.broadcast?.catalog.tracks ?? [];
-    const playable = tracks.filter((track) => track.packaging === 'cmaf' && track.role === kind && track.init !== null && MediaSource.isTypeSupported(type(track)));
-    if (kind === 'video') return playable;
-    // A level of sound is for those who can't play its original.
-    return playable.filter(({ name }) => !playable.some((original) => original.name !== name && original.name === originalOf(name)));
+    return this.broadcast === null ? [] : playable(this.broadcast.catalog, kind);
   }
 
   private choose(kind: Kind): void {
@@ -185,12 +192,36 @@ export class MoqEngine implements Engine {
       if (this.playing.get(kind) !== playing || playing.next !== next) return this.onObject(kind, this.playing.get(kind), came, next.followed);
       if (next.change.begins(came)) this.take(kind, playing, next.track, next.followed, came);
     };
-    // A level that is not to be had leaves what there is.
-    const lacks = () => {
-      if (playing.next === next) playing.next = null;
-    };
     // The lower one of the two goes ahead: on a narrow path it does not wait behind the other.
-    next.followed = this.follow(kind, track.name, given, lacks, Math.sign(playing.track.bitrate - track.bitrate));
+    next.followed = this.follow(kind, track.name, given, Math.sign(playing.track.bitrate - track.bitrate));
+  }
+
+  /** It is not to be had, or no longer, though it is listed: what there is goes on, or the original if that was it. */
+  private lacks(kind: Kind, name: string): void {
+    const playing = this.playing.get(kind);
+    if (playing === undefined || this.destroyed || this.suspended) return;
+    if (playing.next?.track.name === name) {
+      playing.next.followed?.close();
+      playing.next = null;
+    }
+    if (kind === 'video' && this.wantedLevel === name) this.wantedLevel = null;
+    if (kind === 'audio' && this.wantedAudio === name) this.wantedAudio = null;
+    if (playing.track.name !== name) return;
+    this.lacking.forget();
+    this.choose(kind);
+    // There is no other, or it is too much for the path.
+    if (playing.next === null) this.events.onPathLost(kind === 'video' && this.descent.name === name ? 'narrow' : 'gone');
+  }
+
+  private onLacking(): void {
+    for (const [kind, playing] of this.playing) if (playing === this.leading) this.lacks(kind, playing.track.name);
+  }
+
+  private newestOriginal(): Promise<number | null> {
+    const name = this.leading?.track.name;
+    const original = name === undefined ? name : originalOf(name);
+    if (this.broadcast === null || original === undefined || original === name) return Promise.resolve(null);
+    return this.broadcast.newest(original);
   }
 
   private take(kind: Kind, before: Playing, track: CatalogTrack, followed: Followed | null, came: Came): void {
@@ -211,9 +242,9 @@ export class MoqEngine implements Engine {
     return new TrackBuffer(this.media, buffer, this.video, () => this.onAppended(), fail);
   }
 
-  private follow(kind: Kind, name: string, out: (came: Came) => void, lacks?: () => void, ahead = 0): Followed | null {
+  private follow(kind: Kind, name: string, out: (came: Came) => void, ahead = 0): Followed | null {
     const priority = (kind === 'video' ? VIDEO_PRIORITY : AUDIO_PRIORITY) - ahead;
-    return this.broadcast?.follow(name, priority, (object, first) => out([object, first]), lacks) ?? null;
+    return this.broadcast?.follow(name, priority, (object, first) => out([object, first]), () => this.lacks(kind, name)) ?? null;
   }
 
   /** Of a track that is shown, or was a moment ago. */
@@ -234,6 +265,7 @@ export class MoqEngine implements Engine {
       playing.inited = segment.init;
       playing.timescale = segment.timescale;
     }
+    if (playing === this.leading) this.lacking.object(object.group, performance.now());
     if (info !== null && playing === this.leading && playing.timescale > 0) {
       this.throughput.media((info.duration / playing.timescale) * 1000, performance.now());
     }
@@ -341,7 +373,10 @@ export class MoqEngine implements Engine {
     const { video } = this;
     if (!this.holdsElement) return;
     if (this.live && this.begun && !this.suspended && this.kindsChanged()) return this.events.onPathLost('open', this.address);
-    if (this.live) this.throughput.look(performance.now());
+    if (this.live) {
+      this.throughput.look(performance.now());
+      this.lacking.look(performance.now());
+    }
     if (this.descent.up(performance.now())) this.choose('video');
     this.offerPast();
     const fetches = [...this.playing.values()].some(({ rewind }) => rewind !== null);
@@ -454,6 +489,7 @@ export class MoqEngine implements Engine {
   suspend(): void {
     this.suspended = true;
     this.throughput.forget();
+    this.lacking.forget();
     for (const { followed, next, rewind } of this.playing.values()) {
       rewind?.end();
       followed.close();
@@ -484,6 +520,13 @@ export class MoqEngine implements Engine {
     this.detach();
     URL.revokeObjectURL(this.url);
   }
+}
+
+function playable({ tracks }: Catalog, kind: Kind): CatalogTrack[] {
+  const all = tracks.filter((track) => track.packaging === 'cmaf' && track.role === kind && track.init !== null && MediaSource.isTypeSupported(type(track)));
+  if (kind === 'video') return all;
+  // A level of sound is for those who can't play its original.
+  return all.filter(({ name }) => !all.some((original) => original.name !== name && original.name === originalOf(name)));
 }
 
 /** Codecs of one family follow each other in one buffer. */

@@ -2,16 +2,23 @@
 import { type Engine, isMoq, type Level } from './engine';
 import { fetchLadder } from './ladder';
 
+/** Where there was no answer it is asked again after this. */
+const AGAIN_MS = 8_000;
+
 export class Quality {
   /** A level that the viewer has chosen and frame by frame is not to be had. */
   pinned: Level | null = null;
   /** Of the source that is loaded, over HLS. */
   private ladder: Level[] = [];
+  /** What it was asked for: each load may be of another broadcast, with other levels. */
+  private of: Engine | null = null;
+  private askAtMs = 0;
 
   /** Another source. */
   forget(): void {
     this.pinned = null;
     this.ladder = [];
+    this.of = null;
   }
 
   levels(engine: Engine | null): Level[] {
@@ -37,11 +44,17 @@ export class Quality {
     return false;
   }
 
-  /** Asks for the levels beside MoQ; answers whether there are some now. */
-  async learn(engine: Engine | null, url: string): Promise<boolean> {
-    if (engine === null || !isMoq(engine.mode) || engine.levels().length > 1 || this.ladder.length > 0) return false;
-    this.ladder = await fetchLadder(url);
-    return this.ladder.length > 1;
+  /** Asks for the levels beside MoQ, once for each engine if there is an answer; answers whether it has come. */
+  async learn(engine: Engine | null, url: string, nowMs: number): Promise<boolean> {
+    if (engine === null || !isMoq(engine.mode) || engine.levels().length > 1) return false;
+    if (this.of === engine && nowMs < this.askAtMs) return false;
+    this.of = engine;
+    this.askAtMs = nowMs + AGAIN_MS;
+    const ladder = await fetchLadder(url);
+    if (ladder === null || this.of !== engine) return false;
+    this.ladder = ladder;
+    this.askAtMs = Number.POSITIVE_INFINITY;
+    return true;
   }
 
   private besideMoq(engine: Engine | null): boolean {

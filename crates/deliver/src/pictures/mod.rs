@@ -20,7 +20,8 @@ use package::{Index, Segment};
 use record::Recording;
 
 use crate::http::{SHARED_MOMENT, Site, cors, not_now, plain, text, too_busy};
-use crate::levels::{ORIGINAL, parked};
+use crate::level_files::parked;
+use crate::levels::ORIGINAL;
 use crate::library::{Found, Library};
 use crate::limits::{POSTER_SEGMENTS, STORYBOARD_SIDE};
 use crate::media::IMMUTABLE;

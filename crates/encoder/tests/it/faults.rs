@@ -348,6 +348,38 @@ async fn what_goes_on_for_ever_is_killed_once_and_not_tried_again() {
     assert_eq!((made.part(0).await, counted()), (Err(Failed::Encoder), (3, 3)));
 }
 
+/// A process that was taken over by what it decodes: more than this, and the server's memory would be its.
+#[tokio::test]
+async fn what_gives_without_end_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = real_words().await;
+    let greeting =
+        said(dir.path(), "greeting", &[FromEncoder::Hello(Hello { words: words.clone() })]);
+    let mut data = vec![0xff; 8 << 20];
+    data[..5].copy_from_slice(&[0, 0, 0, 1, 0x65]);
+    let (output, present, sync) = (0, 0, true);
+    let packet = FromEncoder::Packet { output, present, sync, data: data.into() };
+    let packet = said(dir.path(), "packet", &[packet]);
+    let done = said(dir.path(), "done", &[FromEncoder::Done { decoded: 1, broken: 0 }]);
+    for (packets, expect) in [(1, Ok(None)), (40, Err(Failed::Encoder))] {
+        let all = [packet.as_str()].repeat(packets).join(" ");
+        // Not before it has been told of frames.
+        let work = format!(
+            "/bin/cat {greeting}; /usr/bin/head -c 4000 > /dev/null; exec 4<&0; \
+             /bin/cat <&4 > /dev/null & exec /bin/cat {all} {done}"
+        );
+        let program = scripted(dir.path(), &words, &work).await;
+        let renditions = Renditions::new(program, settings(1));
+        tokio::spawn(renditions.clone().run());
+        let studio = Studio::make(SOURCE, X264);
+        let level = &ladder().levels(&studio.config)[0];
+        let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+        assert_eq!(made.part(99).await, expect, "{packets}");
+        let lost = renditions.counters().lost.load(Ordering::Relaxed);
+        assert_eq!(lost, u64::from(expect.is_err()), "{packets}");
+    }
+}
+
 /// Live, a job lasts as long as its segment is on its way: that is not its encoder's to answer for.
 #[tokio::test]
 async fn a_segment_that_comes_late_is_no_job_that_takes_too_long() {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use encode::limits::LIVE_BEHIND;
 use encode::{Disk, Failed, Ladder, Level, Original, Program, Renditions, Settings, Unreadable};
@@ -56,6 +57,30 @@ async fn a_thousand_at_once_are_one_encode() {
     let counters = renditions.counters();
     assert_eq!((count(&counters.decodes), count(&counters.encodes)), (1, 1));
     assert_eq!(count(&counters.started), 1);
+}
+
+/// Its encoder is stuck, in the midst of a segment or before the next one; what others send is made meanwhile.
+#[tokio::test]
+async fn what_stands_still_gives_its_place_to_who_waits_and_goes_on_where_it_was() {
+    let alone = renditions(1).await;
+    for (parts, open) in [(1, false), (2, true)] {
+        let patience = Duration::from_secs(20);
+        let renditions = with(Settings { patience, ..settings(1) }).await;
+        let (stuck, other) = (studio(2).saying(vec![open, false]), studio(1));
+        let level = level(&stuck);
+        stuck.there.send_replace((1, parts));
+        let made = renditions.segment(&stuck.original(), FIRST, &level).unwrap();
+        assert!(made.part(0).await.unwrap().is_some());
+        let watched = renditions.segment(&other.original(), FIRST, &level).unwrap();
+        assert_eq!(watched.part(99).await, Ok(None), "{parts}");
+        assert!(made.whole().is_none());
+        stuck.there.send_replace((2, 2));
+        assert_eq!(made.part(99).await, Ok(None), "{parts}");
+        let expect = alone.segment(&stuck.original(), FIRST, &level).unwrap();
+        assert_eq!(expect.part(99).await, Ok(None));
+        assert_eq!(made.whole(), expect.whole(), "as if it had never stood still");
+        assert_eq!(count(&renditions.counters().lost), 0);
+    }
 }
 
 #[tokio::test]

@@ -315,6 +315,24 @@ async fn a_size_that_changes_within_a_segment_is_scaled() {
     assert_eq!(decoded(&file), (10, String::new()));
 }
 
+/// There is memory for what was said of it.
+#[tokio::test]
+async fn a_stream_that_becomes_much_larger_than_it_said_is_decoded_no_further() {
+    let arguments = format!("{X264} -g 10 -x264-params repeat-headers=1");
+    let large = Studio::make("testsrc2=size=2560x1440:rate=10:duration=1", &arguments).frames();
+    let studio = Studio::edit("testsrc2=size=320x180:rate=10:duration=1", &arguments, |frames| {
+        for (frame, other) in frames.iter_mut().skip(5).zip(&large) {
+            frame.data = other.clone();
+        }
+    });
+    let (renditions, level) = (renditions(1).await, &ladder().levels(&studio.config)[0]);
+    let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+    assert_eq!(made.part(99).await, Ok(None));
+    let counters = renditions.counters();
+    let counted = [&counters.pictures, &counters.broken_frames].map(|n| n.load(Ordering::Relaxed));
+    assert_eq!(counted, [5, 5], "decoded and not");
+}
+
 /// What television has said for decades stands in the pictures themselves, each pair of characters in its own.
 #[tokio::test]
 async fn captions_inside_the_pictures_are_in_every_level() {
