@@ -23,7 +23,7 @@ export const KIND = {
 /** draft-18 §15.10.3 */
 export const TRACK_ENDED = 0x2;
 /** draft-18 §15.10.4 */
-export const TOO_FAR_BEHIND = 0x5;
+export const DELIVERY_TIMEOUT = 0x2;
 const EXPIRED = 0x6;
 /** REQUEST_ERROR and PUBLISH_DONE say it with this number. */
 const UNAUTHORIZED = 0x1;
