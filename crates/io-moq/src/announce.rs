@@ -628,8 +628,12 @@ impl Offers<'_> {
         self.open().insert(id, true);
         // draft-21 §9.20: the OK of a PUBLISH says nothing of it.
         let accepted = if link.version.fills() { begins } else { accepted };
+        // draft-18 §10.2.12: FORWARD that it does not say is 1, whatever PUBLISH said.
         let mut wishes = Wishes::new(&accepted, largest);
-        wishes.forward = accepted.forward.unwrap_or(forward);
+        if accepted.filter.is_none() || parameters.fill.is_some() {
+            // draft-21 §9.8: the PUBLISH has told what is there. Who wants that asks for it.
+            wishes.only_new(largest);
+        }
         wishes.selection = Arc::new(selection);
         let order = order_of(&accepted, &track);
         // PUBLISH can't say it; the OK of one could, up to draft 18.

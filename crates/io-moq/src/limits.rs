@@ -32,6 +32,10 @@ pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 /// Connections at one time. Each costs some 60 KB while it waits for something: 1.2 GB of who only waits.
 pub const CONNECTIONS_MAX: usize = 20_000;
 
+/// Tickets that resume a session, with 0-RTT: each connection is given two of them, so all of [`CONNECTIONS_MAX`] can come back at
+/// once. Each costs some 400 bytes: 16 MB, once so many have been here.
+pub const SESSIONS_KEPT: usize = 40_000;
+
 /// A session in which nothing is open is let go when nothing was asked for so long. Twice what a silent peer gets: who waits for a
 /// broadcast to begin asks again every few seconds, and who waits for a click of somebody is back after two round trips.
 pub const NOTHING_ASKED: Duration = Duration::from_secs(60);

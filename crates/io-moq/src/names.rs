@@ -37,9 +37,12 @@ pub(crate) fn done_code(why: Close) -> DoneCode {
     }
 }
 
-/// Why a stream is reset. On the spine stand the numbers of the drafts from 17 on.
+/// Why a stream of a subscription is reset. On the spine stand the numbers of the drafts from 17 on. What is gone from memory, or
+/// was given up by its publisher, is DELIVERY_TIMEOUT: TOO_FAR_BEHIND would be the end of the subscription (draft-21 §12.5).
 pub(crate) fn reset_code(version: Version, code: spine::ResetCode) -> u64 {
-    version.reset_code(Version::Draft18.reset_code_of(code.0))
+    let why = Version::Draft18.reset_code_of(code.0);
+    let too_late = why == ResetCode::TooFarBehind;
+    version.reset_code(if too_late { ResetCode::DeliveryTimeout } else { why })
 }
 
 /// The code of a stream that the peer reset, on the spine.

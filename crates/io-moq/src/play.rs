@@ -674,16 +674,17 @@ impl Streaming {
                 }
                 // The newest group is worth waiting for, whatever its age.
                 Some(_) if newest => clock::now() + LAG_MAX / 10,
+                // Not TOO_FAR_BEHIND (draft-21 §12.5): the subscription goes on.
                 Some(_) => {
                     // Who said how old they may be wants each until then.
                     if self.timeouts.object.is_none() {
                         self.give_up();
                     }
-                    return Err(Cut::Reset(ResetCode::TooFarBehind));
+                    return Err(Cut::Reset(ResetCode::DeliveryTimeout));
                 }
             };
             if self.given_up.has(self.reader.group(), self.priority) {
-                return Err(Cut::Reset(ResetCode::TooFarBehind));
+                return Err(Cut::Reset(ResetCode::DeliveryTimeout));
             }
             // Its end may come while this waits, or that of an older group.
             let look = Some(clock::now() + LAG_MAX / 50);

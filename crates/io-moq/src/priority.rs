@@ -1,7 +1,7 @@
 //! Which stream is sent first: draft-ietf-moq-transport-18 §7 in one number for QUIC, higher is sooner.
 //!
 //! Each stream gets a number of its own as far as 32 bits allow: equal ones would share the wire, and
-//! then nothing is early. From the top: 8 bits of the subscriber's priority, 8 of the publisher's, 9 of the group, 2 of the
+//! then nothing is early. From the top: 8 bits of the subscriber's priority, 8 of the publisher's, 9 of the group, 3 of the
 //! subgroup, and 4 of the request, so that two tracks that are as urgent as each other take turns by groups.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +22,8 @@ const GROUPS: u64 = 1 << 9;
 /// So many of them are older than the newest one when they are counted anew: twice as many as a subscription has open.
 const OLDER: u64 = 1 << 7;
 
-/// What is behind a subgroup's number: the past of its group first, then two subgroups, then all others.
-const SUBGROUPS: u64 = 2;
+/// What is behind a subgroup's number: the past of its group first, then so many subgroups, then all others.
+const SUBGROUPS: u64 = 6;
 
 /// Requests that are told apart.
 const REQUESTS: u64 = 1 << 4;
@@ -114,10 +114,10 @@ fn number(
     };
     // Those of one side are all even, or all odd.
     let request = REQUESTS - 1 - (request.0 >> 1) % REQUESTS;
-    let key = (group << 2 | subgroup) << 4 | request;
-    let urgent = u64::from(255 - subscriber) << 23 | u64::from(255 - publisher) << 15 | key;
-    // invariant: 31 bits.
-    i32::try_from(urgent as i64 - (1 << 30)).unwrap_or(0)
+    let key = (group << 3 | subgroup) << 4 | request;
+    let urgent = u64::from(255 - subscriber) << 24 | u64::from(255 - publisher) << 16 | key;
+    // invariant: 32 bits, of which the last two numbers are taken.
+    i32::try_from(urgent as i64 - (1 << 31)).unwrap_or(0).min(REQUEST - 1)
 }
 
 #[cfg(test)]
@@ -134,6 +134,11 @@ mod tests {
             (0, 255, Ascending, 9, 9),
             (1, 0, Ascending, 5, 0),
             (1, 0, Ascending, 5, 1),
+            (1, 0, Ascending, 5, 2),
+            (1, 0, Ascending, 5, 3),
+            (1, 0, Ascending, 5, 4),
+            (1, 0, Ascending, 5, 5),
+            (1, 0, Ascending, 5, 6),
             (1, 0, Ascending, 6, 0),
             (1, 1, Ascending, 0, 0),
             (128, 64, Descending, 6, 0),
@@ -145,6 +150,11 @@ mod tests {
         let all: Vec<i32> = streams.into_iter().map(of).collect();
         assert!(all.windows(2).all(|pair| pair[0] > pair[1]), "{all:?}");
         assert!(REQUEST > all[0] && CONTROL > REQUEST);
+        // Whatever there is.
+        let most = of_fill((0, 0), (Ascending, Ascending), 0, RequestId(0));
+        assert!(REQUEST > most && most > of((0, 0, Ascending, 0, 0)));
+        let least = of_stream((255, 255), Ascending, (u64::MAX, u64::MAX), RequestId(31));
+        assert!(least < *all.last().unwrap());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod congestion;
 mod early;
 mod grants;
 mod room;
+mod sessions;
 mod shards;
 #[cfg(test)]
 mod simulated;
@@ -34,6 +35,7 @@ use congestion::DelayConfig;
 pub(crate) use early::Known;
 use grants::Grants;
 use room::Room;
+use sessions::Sessions;
 #[cfg(test)]
 pub(crate) use simulated::{Congestion, Network, Returning};
 use stream::Codes;
@@ -155,6 +157,8 @@ pub struct Endpoint {
     turn: Arc<AtomicUsize>,
     /// What a server speaks.
     protocols: Arc<[&'static str]>,
+    /// Who was at a server before.
+    sessions: Arc<Sessions>,
 }
 
 /// A peer that knocks.
@@ -191,7 +195,8 @@ impl Endpoint {
         };
         let sockets = shards::beside(socket, sockets);
         let of = u8::try_from(sockets.len()).unwrap_or(1);
-        let config = server_config(certificate, protocols, transport(), of)?;
+        let sessions = Arc::default();
+        let config = server_config(certificate, protocols, transport(), of, &sessions)?;
         let shards = (0..of).zip(sockets).map(|(number, socket)| {
             let mut endpoint = EndpointConfig::default();
             endpoint.cid_generator(move || Box::new(shards::Ids::new(number, of)));
@@ -203,12 +208,13 @@ impl Endpoint {
             Ok(quic)
         });
         let shards = shards.collect::<io::Result<_>>()?;
-        Ok(Self { shards, turn: Arc::default(), protocols: protocols.into() })
+        Ok(Self { shards, turn: Arc::default(), protocols: protocols.into(), sessions })
     }
 
     /// One socket.
     fn of_one(quic: quinn::Endpoint) -> Self {
-        Self { shards: [quic].into(), turn: Arc::default(), protocols: Arc::new([]) }
+        let protocols = Arc::new([]);
+        Self { shards: [quic].into(), turn: Arc::default(), protocols, sessions: Arc::default() }
     }
 
     /// Of a client the only one.
@@ -233,7 +239,8 @@ impl Endpoint {
     /// New connections are greeted with another certificate.
     pub fn set_certificate(&self, certificate: Certificate) -> Result<(), EndpointError> {
         let of = u8::try_from(self.shards.len()).unwrap_or(1);
-        let config = server_config(certificate, &self.protocols, transport(), of)?;
+        let (protocols, sessions) = (&self.protocols, &self.sessions);
+        let config = server_config(certificate, protocols, transport(), of, sessions)?;
         for quic in &*self.shards {
             quic.set_server_config(Some(config.clone()));
         }
@@ -421,6 +428,7 @@ fn server_config(
     protocols: &[&str],
     mut transport: TransportConfig,
     sockets: u8,
+    sessions: &Arc<Sessions>,
 ) -> Result<quinn::ServerConfig, EndpointError> {
     transport.receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW_FIRST));
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
@@ -429,9 +437,10 @@ fn server_config(
         .with_single_cert(certificate.chain, certificate.key)?;
     tls.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
     tls.alpn_protocols.push(H3.to_vec());
-    // 0-RTT, by RFC 9001 §4.6.1 all or nothing. rustls keeps what resumes a session here and gives it out once: what is
-    // said early can't be said again by others (RFC 8446 §8.1).
+    // 0-RTT, by RFC 9001 §4.6.1 all or nothing. What resumes a session is kept here and given out once: what is said early
+    // can't be said again by others (RFC 8446 §8.1).
     tls.max_early_data_size = u32::MAX;
+    tls.session_storage = sessions.clone();
     let crypto = QuicServerConfig::try_from(tls)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let sockets = usize::from(sockets.max(1));

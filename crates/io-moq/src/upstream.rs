@@ -294,6 +294,17 @@ impl From<DataError> for Broken {
     }
 }
 
+/// What the stream is stopped with. What an end of a range means to others, and what is behind it, isn't sure
+/// (moq-wg/moq-transport#1861): such a stream is given up, and neither the session nor the track with what is live of it.
+fn fault(link: &Link, reader: &FetchReader, error: DataError) -> (u64, Broken) {
+    match error {
+        DataError::Session(_) | DataError::MalformedTrack(_) if reader.has_ranges() => {
+            (link.version.reset_code(ResetCode::Cancelled), Broken::Off)
+        }
+        error => (link.fault(error), error.into()),
+    }
+}
+
 struct Answering {
     into: To,
     order: GroupOrder,
@@ -312,8 +323,9 @@ impl Answering {
         let (mut chunk, stream) = (std::mem::take(&mut data.first), data.stream.id());
         loop {
             while let Some(item) = reader.read(&mut chunk).map_err(|error| {
-                data.stream.stop(link.fault(error));
-                Broken::from(error)
+                let (code, broken) = fault(link, &reader, error);
+                data.stream.stop(code);
+                broken
             })? {
                 if let FetchItem::Object(object) = &item {
                     link.log.fetch_object("parsed", stream, object);
@@ -324,10 +336,7 @@ impl Answering {
             match timeout(FETCH_MAX, data.stream.read()).await.unwrap_or(Read::Lost) {
                 Read::Chunk(bytes) => chunk = bytes,
                 Read::Fin => {
-                    return reader.finish().map_err(|error| {
-                        link.fault(error.into());
-                        Broken::Off
-                    });
+                    return reader.finish().map_err(|error| fault(link, &reader, error.into()).1);
                 }
                 Read::Reset(_) | Read::Lost => return Err(Broken::Off),
             }

@@ -30,7 +30,7 @@ impl Wishes {
     /// Of a new subscription, on a track whose largest object this is.
     pub(crate) fn new(parameters: &Parameters, largest: Option<Location>) -> Self {
         let filter = parameters.filter.unwrap_or(moqt::Filter::All);
-        let (from, end) = resolve(filter, largest);
+        let (from, end) = resolve(filter, largest, parameters);
         Self {
             forward: parameters.forward.unwrap_or(true),
             priority: parameters.subscriber_priority.unwrap_or(128),
@@ -43,20 +43,24 @@ impl Wishes {
         }
     }
 
+    /// Nothing that is there already, whatever else is wanted.
+    pub(crate) fn only_new(&mut self, largest: Option<Location>) {
+        self.from = self.from.max(next(largest));
+    }
+
     /// Takes what an update says. What it does not say stays.
     pub(crate) fn update(&mut self, parameters: &Parameters, largest: Option<Location>) {
         if let Some(filter) = parameters.filter {
             self.filter = filter;
             let (start, _) = filter.resolve(largest);
-            let (from, end) = resolve(filter, largest);
+            let (from, end) = resolve(filter, largest, parameters);
             // What it had is not taken from it by who moves the end alone.
             self.from = if start > self.from { start } else { self.from.min(from) };
             self.end = end;
         }
         if parameters.forward == Some(true) && !self.forward {
             // draft-18 §5.1: it goes on with what is new.
-            let (next, _) = moqt::Filter::NextObject.resolve(largest);
-            self.from = self.from.max(next);
+            self.only_new(largest);
         }
         if !parameters.range_filters.is_empty() {
             // For what is sent from now on.
@@ -155,12 +159,24 @@ pub(crate) fn selects(selection: &Selection, object: &Header) -> bool {
         })
 }
 
-/// Where a subscription starts and ends. Only what is new counts (draft-18 §5.1.2); who asks for the past as well gets the group that is under way from its start, as a courtesy: players
-/// that do not FETCH find the catalog so.
-fn resolve(filter: moqt::Filter, largest: Option<Location>) -> (Location, Option<Location>) {
+/// Where a subscription starts and ends. Only what is new counts (draft-18 §5.1.2); who asks for the past as well gets the group that
+/// is under way from its start, as a courtesy: players that do not FETCH find the catalog so. Who has the past filled gets it there.
+fn resolve(
+    filter: moqt::Filter,
+    largest: Option<Location>,
+    parameters: &Parameters,
+) -> (Location, Option<Location>) {
     let (from, end) = filter.resolve(largest);
-    let group = largest.map_or(Location::default(), |largest| Location::new(largest.group, 0));
-    (from.max(group), end)
+    let first = match parameters.fill {
+        Some(_) => next(largest),
+        None => largest.map_or(Location::default(), |largest| Location::new(largest.group, 0)),
+    };
+    (from.max(first), end)
+}
+
+/// Behind the largest object.
+fn next(largest: Option<Location>) -> Location {
+    moqt::Filter::NextObject.resolve(largest).0
 }
 
 #[cfg(test)]

@@ -294,7 +294,7 @@ fn fetch_object(group: u64, object: u64, priority: u8, payload: &str) -> FetchOb
 #[test]
 fn vectors_draft18_s11_4_4_fetch() {
     // Written by others with "subgroup as before"; for subgroup 0 we need no flag.
-    let text = "05 02 1c 812c 00 80 02 6162 01 02 6364 0d 00 00 02 6566 810c 812e 04 00";
+    let text = "05 02 1c 812c 00 80 02 6162 01 02 6364 0d 00 00 02 6566 810c 812e 04";
     let objects = [
         (fetch_object(300, 0, 128, "ab"), "ab"),
         (fetch_object(300, 1, 128, "cd"), "cd"),
@@ -320,21 +320,20 @@ fn vectors_draft18_s11_4_4_fetch() {
     writer.gap(Missing::Unknown, Location::new(302, 4), &mut out).unwrap();
     assert_eq!(
         &out[..],
-        hex("05 02 1c 812c 00 80 02 6162 00 02 6364 0c 00 00 02 6566 810c 812e 04 00")
+        hex("05 02 1c 812c 00 80 02 6162 00 02 6364 0c 00 00 02 6566 810c 812e 04")
     );
 }
 
-/// draft-21 §11.4.1.2: the same, with ends of ranges told by differences, and a third kind of them.
+/// draft-21 §11.4.1.2: the same; what is no difference is an end of a range, of which there is a third kind.
 #[test]
 fn vectors_draft21_s11_4_1_ends_of_ranges() {
-    let text = "05 02 1c 812c 00 80 02 6162 820c 00 04 00 808c 01 05 00 04 02 01 63";
+    let text = "05 02 1c 812c 00 80 02 6162 810c 812c 07 820c 812d 04 808c 812f 05 04 02 01 63";
     for v in [Version::Draft20, Version::Draft21, Version::Draft22] {
         let mut out = BytesMut::new();
         let mut writer = FetchWriter::new(v, RequestId(2), GroupOrder::Ascending, &mut out);
         writer.object(&fetch_object(300, 0, 128, "ab"), &mut out).unwrap();
         out.put_slice(b"ab");
-        let within = writer.gap(Missing::Unknown, Location::new(300, 7), &mut out);
-        assert_eq!(within, Err(WriteError::Order), "no difference says so");
+        writer.gap(Missing::Unknown, Location::new(300, 7), &mut out).unwrap();
         writer.gap(Missing::TimedOut, Location::new(301, 4), &mut out).unwrap();
         writer.gap(Missing::NonExistent, Location::new(303, 5), &mut out).unwrap();
         writer.object(&fetch_object(303, 7, 128, "c"), &mut out).unwrap();
@@ -348,15 +347,58 @@ fn vectors_draft21_s11_4_1_ends_of_ranges() {
                 Fetched::Object(..) => None,
             })
             .collect();
-        let [late, none] = [Location::new(301, 4), Location::new(303, 5)];
-        assert_eq!(gaps, [(Missing::TimedOut, late), (Missing::NonExistent, none)]);
+        let [within, late, none] = [(300, 7), (301, 4), (303, 5)].map(|(g, o)| Location::new(g, o));
+        let kinds = [Missing::Unknown, Missing::TimedOut, Missing::NonExistent];
+        assert!(gaps.into_iter().eq(kinds.into_iter().zip([within, late, none])), "{v:?}");
     }
     // Before, nobody knows is all that can be said.
     let mut out = BytesMut::new();
     let mut writer = FetchWriter::new(V, RequestId(2), GroupOrder::Ascending, &mut out);
     writer.gap(Missing::TimedOut, Location::new(1, 4), &mut out).unwrap();
-    assert_eq!(&out[..], hex("05 02 810c 01 04 00"));
-    assert!(read_fetch(V, &hex("05 02 820c 01 04 00"), 3, GroupOrder::Ascending).is_err());
+    assert_eq!(&out[..], hex("05 02 810c 01 04"));
+    assert!(read_fetch(V, &hex("05 02 820c 01 04"), 3, GroupOrder::Ascending).is_err());
+}
+
+/// What of a fetch stream is an end of a range, and where its objects are.
+fn places(items: &[Fetched]) -> Vec<(bool, Location)> {
+    let place = |item: &Fetched| match item {
+        Fetched::Object(head, _) => (false, head.location),
+        Fetched::Gap(_, end) => (true, *end),
+    };
+    items.iter().map(place).collect()
+}
+
+/// Some write a payload length of 0 behind an end of a range.
+#[test]
+fn draft18_s11_4_4_2_a_payload_length_of_an_end_of_range_is_passed_over_where_no_object_can_be() {
+    let at = Location::new;
+    for v in Version::ALL.iter().copied() {
+        for (first, end) in [(None, at(5, 7)), (Some(at(4, 1)), at(5, crate::Range::WHOLE_GROUP))] {
+            let mut out = BytesMut::new();
+            let mut writer = FetchWriter::new(v, RequestId(2), GroupOrder::Ascending, &mut out);
+            if let Some(first) = first {
+                writer.object(&fetch_object(first.group, first.object, 9, ""), &mut out).unwrap();
+            }
+            // Before any object, or at the largest ID that can be; and as the last thing.
+            writer.gap(Missing::Unknown, end, &mut out).unwrap();
+            let bare = out.len();
+            writer.object(&fetch_object(6, 0, 9, ""), &mut out).unwrap();
+            writer.gap(Missing::NonExistent, at(6, 3), &mut out).unwrap();
+            let mut expect: Vec<_> = first.into_iter().map(|at| (false, at)).collect();
+            expect.extend([(true, end), (false, at(6, 0)), (true, at(6, 3))]);
+            let with_length = [&out[..bare], &[0], &out[bare..], &[0]].concat();
+            for bytes in [&out[..], &with_length] {
+                for piece in [1, 2, 3, 100] {
+                    let (_, items) = read_fetch(v, bytes, piece, GroupOrder::Ascending).unwrap();
+                    assert_eq!(places(&items), expect, "{v:?} {bytes:02x?}");
+                }
+            }
+        }
+    }
+    // Elsewhere an object begins: subgroup 0, its number the next one, its priority as before.
+    let text = "05 02 1c 05 00 80 00 808c 05 03 00 01 61";
+    let (_, items) = read_fetch(V, &hex(text), 2, GroupOrder::Ascending).unwrap();
+    assert_eq!(places(&items), [(false, at(5, 0)), (true, at(5, 3)), (false, at(5, 4))]);
 }
 
 /// An object of a datagram has no Subgroup ID that the next one could refer to.
@@ -388,19 +430,19 @@ fn draft18_s11_4_4_1_behind_a_datagram_a_subgroup_is_said() {
 /// the object before it.
 #[test]
 fn draft18_s11_4_4_2_after_a_marker() {
-    let text = "05 02 1f 05 07 00 09 01 61 808c 05 04 00 01 01 62";
+    let text = "05 02 1f 05 07 00 09 01 61 808c 05 04 01 01 62";
     let (_, items) = read_fetch(V, &hex(text), 4, GroupOrder::Ascending).unwrap();
     let Fetched::Object(head, _) = &items[2] else { panic!() };
     assert_eq!(head.location, Location::new(5, 5));
     assert_eq!((head.via, head.priority), (Via::Subgroup(7), 9));
     // A marker first: the next object has none to take its subgroup or priority from.
     for text in [
-        "05 02 808c 05 04 00 10 07 01 61",
-        "05 02 808c 05 04 00 00 01 61",
-        "05 02 808c 05 04 00 11 07 01 61",
+        "05 02 808c 05 04 10 07 01 61",
+        "05 02 808c 05 04 04 01 01 61",
+        "05 02 808c 05 04 11 07 01 61",
     ] {
         let result = read_fetch(V, &hex(text), 4, GroupOrder::Ascending);
-        let good = text.contains("00 10 07");
+        let good = text.contains("04 10 07");
         assert_eq!(result.is_ok(), good, "{text}");
     }
 }
@@ -426,8 +468,8 @@ fn draft18_s11_4_4_fetch_violations() {
         ("05 02 1f 05 ffffffffffffffffff 00 80 00 02 00", GroupOrder::Ascending),
         // Flags that are none, the marker of later drafts among them.
         ("05 02 8080 00 00 00", GroupOrder::Ascending),
-        ("05 02 820c 00 00 00", GroupOrder::Ascending),
-        // A marker with a payload.
+        ("05 02 820c 00 00", GroupOrder::Ascending),
+        // Behind a marker what is neither an object nor a payload length of 0.
         ("05 02 808c 00 00 01 61", GroupOrder::Ascending),
         // An end in the middle.
         ("05 02 1c 05 00 80 02 61", GroupOrder::Ascending),
@@ -436,7 +478,7 @@ fn draft18_s11_4_4_fetch_violations() {
         let code = violation(read_fetch(V, &hex(text), 2, order));
         assert_eq!(code, Some(SessionCode::ProtocolViolation), "{text}");
     }
-    for text in ["05 02 1c 05 03 80 00 04 00 00", "05 02 1c 05 03 80 00 808c 05 03 00"] {
+    for text in ["05 02 1c 05 03 80 00 04 00 00", "05 02 1c 05 03 80 00 808c 05 03"] {
         let result = read_fetch(V, &hex(text), 2, GroupOrder::Ascending);
         assert!(matches!(result, Err(DataError::MalformedTrack(_))), "{text}");
     }

@@ -197,8 +197,8 @@ impl Kind {
 impl Parameters {
     /// A count, then so many parameters.
     ///
-    /// `@moq/net` (0.2, 0.3) writes SUBSCRIBER_PRIORITY as a number also where the draft has a byte, which differs
-    /// from 128 up. What makes no sense with a byte and does with a number is taken.
+    /// `@moq/net` 0.2 writes SUBSCRIBER_PRIORITY as a number also where draft 18 has a byte, which differs from 128 up. What makes
+    /// no sense with a byte and does with a number is taken in that draft.
     pub(crate) fn decode(
         version: Version,
         scope: Scope,
@@ -207,6 +207,7 @@ impl Parameters {
         let mut again = body.clone();
         let strict = Parameters::read(version, scope, body, None);
         if strict.is_err()
+            && version.row().priority_as_number
             && let Ok(read) = Parameters::read(version, scope, &mut again, Some(Encoding::Number))
             && read.subscriber_priority.is_some()
         {
@@ -569,6 +570,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::code::SessionCode;
     use crate::varint::Coding;
 
     fn subscribe(bytes: &'static [u8]) -> Result<(Option<u8>, Option<GroupOrder>), Violation> {
@@ -576,6 +578,33 @@ mod tests {
         let read = Parameters::decode(Version::Draft18, Scope::Subscribe, &mut body)?;
         assert!(body.is_empty());
         Ok((read.subscriber_priority, read.group_order))
+    }
+
+    /// Where nobody is known to do so, it is another list of parameters.
+    #[test]
+    fn draft21_s9_20_8_a_priority_is_a_byte() {
+        for (version, expect) in [
+            (Version::Draft16, Some(155)),
+            (Version::Draft18, Some(155)),
+            (Version::Draft20, None),
+            (Version::Draft21, None),
+            (Version::Draft22, None),
+        ] {
+            // SUBSCRIBER_PRIORITY 155 as a number, GROUP_ORDER.
+            let bytes: &[u8] = match version {
+                Version::Draft16 => b"\x02\x20\x40\x9b\x02\x01",
+                _ => b"\x02\x20\x80\x9b\x02\x01",
+            };
+            let mut body = Body::new(version.row().integers, Bytes::from_static(bytes));
+            let read = Parameters::decode(version, Scope::Subscribe, &mut body);
+            match (read, expect) {
+                (Ok(read), _) => assert_eq!(read.subscriber_priority, expect, "{version:?}"),
+                (Err(violation), expect) => {
+                    assert_eq!(violation.code, SessionCode::ProtocolViolation);
+                    assert_eq!(expect, None, "{version:?}");
+                }
+            }
+        }
     }
 
     #[test]

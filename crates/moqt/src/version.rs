@@ -141,8 +141,20 @@ impl Version {
     }
 
     /// The number in RESET_STREAM and STOP_SENDING. (WebTransport maps it once more, on its own layer.)
+    /// A code that the draft has not is the nearest one that it has: who is too slow, or asks for too much, is told of no
+    /// fault of ours.
     pub fn reset_code(self, code: ResetCode) -> u64 {
-        number(self.row().reset_codes, code, ResetCode::InternalError)
+        let table = self.row().reset_codes;
+        let has = table.iter().any(|(known, _)| *known == code);
+        let code = match code {
+            code if has => code,
+            ResetCode::TooFarBehind => ResetCode::DeliveryTimeout,
+            ResetCode::ExcessiveLoad | ResetCode::ExpiredAuthToken | ResetCode::GoingAway => {
+                ResetCode::Cancelled
+            }
+            code => code,
+        };
+        number(table, code, ResetCode::InternalError)
     }
 
     /// What the peer says in RESET_STREAM or STOP_SENDING.
@@ -272,8 +284,8 @@ pub(crate) struct Row {
     /// Bits that the type of a subgroup stream can have.
     pub(crate) subgroup_bits: u64,
     pub(crate) fetch_ids: FetchIds,
-    /// How ends of ranges on a fetch stream do.
-    pub(crate) range_ids: FetchIds,
+    /// Whether SUBSCRIBER_PRIORITY, which is a byte, is taken as a number, too: one client of that draft writes it so.
+    pub(crate) priority_as_number: bool,
     /// Whether an end of a range can say that its objects did not come in time.
     pub(crate) timed_out_ranges: bool,
     /// Whether there are streams and datagrams of nothing, and options that mean nothing.
@@ -347,6 +359,22 @@ mod tests {
                 |number| version.reset_code_of(number),
                 ResetCode::InternalError,
             );
+        }
+    }
+
+    #[test]
+    fn draft16_s14_5_4_a_reset_code_that_there_is_not_is_the_nearest_one() {
+        for (code, in_16, later) in [
+            (ResetCode::TooFarBehind, 0x2, 0x5),
+            (ResetCode::ExcessiveLoad, 0x1, 0x9),
+            (ResetCode::ExpiredAuthToken, 0x1, 0x7),
+            (ResetCode::GoingAway, 0x1, 0x4),
+            (ResetCode::UnknownObjectStatus, 0x4, 0x6),
+        ] {
+            for version in Version::ALL {
+                let expect = if *version == Version::Draft16 { in_16 } else { later };
+                assert_eq!(version.reset_code(code), expect, "{version:?} {code:?}");
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::CryptoProvider;
-use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
@@ -138,6 +138,8 @@ fn acceptor(
         .with_no_client_auth()
         .with_cert_resolver(certificate.clone());
     config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    // Who was here before resumes his session by what it shows, however many others were here meanwhile: nothing is kept for it.
+    config.ticketer = Ticketer::new().context("keys for TLS sessions")?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -161,4 +163,63 @@ fn self_signed(dir: &Path, host: &str) -> Result<(Vec<u8>, Vec<u8>)> {
         files::write_atomically(&certificate, made.pem().as_bytes())?;
     }
     Ok((read(&certificate)?, read(&key)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::rustls::{
+        ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection,
+    };
+
+    use super::*;
+
+    /// Everything that one end has to say to the other one.
+    macro_rules! tell {
+        ($from:ident, $to:ident) => {
+            let mut bytes = Vec::new();
+            while $from.wants_write() {
+                $from.write_tls(&mut bytes).unwrap();
+            }
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                $to.read_tls(&mut rest).unwrap();
+                $to.process_new_packets().unwrap();
+            }
+        };
+    }
+
+    fn greeted(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Option<HandshakeKind> {
+        let name = "localhost".try_into().unwrap();
+        let mut client = ClientConnection::new(client.clone(), name).unwrap();
+        let mut server = ServerConnection::new(server.clone()).unwrap();
+        for _ in 0..3 {
+            tell!(client, server);
+            tell!(server, client);
+        }
+        client.handshake_kind()
+    }
+
+    #[test]
+    fn who_comes_back_resumes_however_many_others_were_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = self_signed(folder.path(), "").unwrap();
+        let first = Arc::new(certified(&chain, &key).unwrap());
+        let acceptors = acceptors(first.clone(), Challenges::default()).unwrap();
+        let client = || {
+            let mut roots = RootCertStore::empty();
+            roots.add(first.cert[0].clone()).unwrap();
+            let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap();
+            Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+        };
+        for acceptor in [&acceptors.https, &acceptors.rtmps] {
+            let (server, returning) = (acceptor.config(), client());
+            assert_eq!(greeted(server, &returning), Some(HandshakeKind::Full));
+            for _ in 0..200 {
+                assert_eq!(greeted(server, &client()), Some(HandshakeKind::Full));
+            }
+            assert_eq!(greeted(server, &returning), Some(HandshakeKind::Resumed));
+        }
+    }
 }

@@ -25,7 +25,7 @@ export const TRACK_ENDED = 0x2;
 /** A fault of the server with this track alone: the session goes on. */
 export const INTERNAL_ERROR = 0x0;
 /** draft-18 §15.10.4 */
-export const TOO_FAR_BEHIND = 0x5;
+export const DELIVERY_TIMEOUT = 0x2;
 const EXPIRED = 0x6;
 /** REQUEST_ERROR and PUBLISH_DONE say it with this number. */
 const UNAUTHORIZED = 0x1;

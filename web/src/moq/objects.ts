@@ -68,8 +68,8 @@ export async function* readFetched(source: Source): AsyncGenerator<MoqObject> {
   while (!(await source.ended())) {
     const flags = await source.varint();
     if (MARKERS.includes(flags)) {
+      // Where it ends, and nothing else (decision 184).
       prior = { group: await source.varint(), id: await source.varint() };
-      await source.varint();
       continue;
     }
     if (flags >= 0x80) throw new Malformed('a reserved kind of object');

@@ -80,7 +80,7 @@ class Outgoing {
     this.ending.push(group);
     void closed.then(() => (this.ending = this.ending.filter((other) => other !== group)));
     for (const { writer } of this.ending.splice(0, this.ending.length - GROUPS_BEFORE)) {
-      writer.abort(streamError(messages.TOO_FAR_BEHIND)).catch(() => {});
+      writer.abort(streamError(messages.DELIVERY_TIMEOUT)).catch(() => {});
     }
   }
 

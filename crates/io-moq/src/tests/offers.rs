@@ -22,7 +22,7 @@ use crate::transport::{Congestion, Network};
 
 const LATER: [Version; 3] = [Version::Draft20, Version::Draft21, Version::Draft22];
 
-async fn subscribe_tracks(
+pub(super) async fn subscribe_tracks(
     client: &Client,
     prefix: &[&str],
     parameters: Parameters,
@@ -34,7 +34,7 @@ async fn subscribe_tracks(
 }
 
 /// The next track that is offered.
-async fn offered(client: &mut Client) -> (RequestId, moqt::TrackName, Parameters) {
+pub(super) async fn offered(client: &mut Client) -> (RequestId, moqt::TrackName, Parameters) {
     loop {
         if let (id, Request::Publish { track, parameters, .. }) = client.asked().await {
             return (id, track, parameters);
@@ -42,7 +42,7 @@ async fn offered(client: &mut Client) -> (RequestId, moqt::TrackName, Parameters
     }
 }
 
-async fn update(
+pub(super) async fn update(
     client: &Client,
     (id, told): &mut (RequestId, UnboundedReceiver<Told>),
     parameters: Parameters,
@@ -95,7 +95,7 @@ async fn draft18_s6_1_d06_nobody_is_offered_his_own_tracks() {
     assert_eq!(offered(&mut encoder).await.1, track(&["default", "two"], "video"));
 }
 
-async fn next_named(told: &mut UnboundedReceiver<Told>) -> (bool, Namespace) {
+pub(super) async fn next_named(told: &mut UnboundedReceiver<Told>) -> (bool, Namespace) {
     loop {
         match soon("a namespace", told.recv()).await {
             Some(Told::Event(Event::Namespace { namespace, .. })) => return (true, namespace),

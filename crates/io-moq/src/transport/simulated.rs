@@ -131,9 +131,10 @@ impl Network {
                 config.congestion_controller_factory(Arc::new(bbr));
             }
         }
-        let config = server_config(certificate, protocols, config, 1)?;
+        let sessions = Arc::default();
+        let config = server_config(certificate, protocols, config, 1, &sessions)?;
         let quic = self.endpoint(Some(config), Shape::default())?;
-        Ok(Endpoint { protocols: protocols.into(), ..Endpoint::of_one(quic) })
+        Ok(Endpoint { protocols: protocols.into(), sessions, ..Endpoint::of_one(quic) })
     }
 
     /// A client, at the end of this line.

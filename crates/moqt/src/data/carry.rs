@@ -111,6 +111,11 @@ impl Carry {
         self.0.is_empty()
     }
 
+    /// Whether all that has come of a head is a byte of 0.
+    pub(super) fn is_zero(&self) -> bool {
+        self.0[..] == [0]
+    }
+
     /// Parses one head: its value and its bytes. `None`: the input is used up, and the head not whole.
     #[inline]
     pub(super) fn take<'a, T>(

@@ -1,7 +1,7 @@
 //! Fetch streams (draft-18 §11.4.4, draft-16 §10.4.4): a header, then objects and ranges that are missing, each told by
 //! its difference to the one before.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::carry::{Carry, Fields, Stop};
 use super::subgroup::{properties_span, take_payload};
@@ -97,6 +97,20 @@ pub struct FetchReader {
     prior: Prior,
     payload_left: u64,
     carry: Carry,
+    range: Ended,
+}
+
+/// Whether an end of a range was the last thing read, or one was at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// None yet.
+    None,
+    /// The last thing, and behind it no object can say that all of it is as before: a 0 is a payload length.
+    ThenNoZero,
+    /// The last thing: a 0 may begin an object.
+    Last,
+    /// Something came behind it.
+    Before,
 }
 
 enum Parsed {
@@ -114,7 +128,13 @@ impl FetchReader {
     /// For the answer to a FETCH that asked for this order.
     pub fn new(version: Version, order: GroupOrder) -> FetchReader {
         let (prior, carry) = (Prior::default(), Carry::default());
-        FetchReader { version, order, prior, payload_left: 0, carry }
+        FetchReader { version, order, prior, payload_left: 0, carry, range: Ended::None }
+    }
+
+    /// Whether an end of a range was read. What follows one isn't said well enough by the drafts (draft-18 §11.4.4.2): if the
+    /// stream can't be read from there on, its sender may have meant well.
+    pub fn has_ranges(&self) -> bool {
+        self.range != Ended::None
     }
 
     /// Whether the stream stands inside an object.
@@ -132,6 +152,11 @@ impl FetchReader {
             let bytes = take_payload(&mut self.payload_left, input);
             return Ok(Some(FetchItem::Payload { bytes, last: self.payload_left == 0 }));
         }
+        if self.range == Ended::ThenNoZero {
+            let length = input[0] == 0;
+            self.range = if length { Ended::Before } else { Ended::Last };
+            input.advance(usize::from(length));
+        }
         let row = self.version.row();
         let (order, prior) = (self.order, &self.prior);
         let parse = |fields: &mut Fields<'_>| parse(row, order, prior, fields);
@@ -140,9 +165,17 @@ impl FetchReader {
         };
         match parsed {
             Parsed::Gap(missing, end) => {
-                self.prior.location = Some(end);
                 // The largest object that the draft can name: the group's end.
                 let whole = end.object == row.integers.max();
+                let prior = self.prior.location.replace(end);
+                self.range = match whole || self.prior.priority.is_none() {
+                    true => Ended::ThenNoZero,
+                    false => Ended::Last,
+                };
+                if prior.is_some_and(|prior| !is_behind(self.order, prior, end)) {
+                    let what = "an end of range before the object before it";
+                    return Err(DataError::MalformedTrack(what));
+                }
                 let object = if whole { crate::Range::WHOLE_GROUP } else { end.object };
                 Ok(Some(FetchItem::Gap { missing, end: Location { object, ..end } }))
             }
@@ -158,6 +191,9 @@ impl FetchReader {
                 };
                 self.prior.remember(location, via, priority);
                 self.payload_left = payload_length;
+                if self.range != Ended::None {
+                    self.range = Ended::Before;
+                }
                 Ok(Some(FetchItem::Object(FetchObject {
                     location,
                     via,
@@ -171,7 +207,9 @@ impl FetchReader {
 
     /// The stream ended with a FIN.
     pub fn finish(&self) -> Result<(), Violation> {
-        if self.is_inside_object() {
+        // A last end of a range with a payload length.
+        let length = self.range == Ended::Last && self.carry.is_zero();
+        if self.is_inside_object() && !length {
             // draft-18 §11.4
             return Err(Violation::protocol("a stream ends in the middle of an object"));
         }
@@ -202,7 +240,7 @@ fn parse(
 ) -> Result<Parsed, Stop> {
     let flags = fields.number()?;
     if flags >= 0x80 {
-        return parse_gap(row, order, prior, flags, fields);
+        return parse_gap(row, flags, fields);
     }
     let group = if flags & flag::GROUP != 0 { Some(fields.number()?) } else { None };
     let via = parse_via(prior, flags, fields)?;
@@ -295,33 +333,17 @@ fn locate_absolute(
     Ok(location)
 }
 
-/// draft-18 §11.4.4.2, draft-16 §10.4.4.2. Up to draft 18 both IDs are as they are, in draft 21 (§11.4.1.2)
-/// differences, as with objects; a payload length of 0 follows. (The text leaves all of it open, another
-/// implementation does so.)
-fn parse_gap(
-    row: &Row,
-    order: GroupOrder,
-    prior: &Prior,
-    flags: u64,
-    fields: &mut Fields<'_>,
-) -> Result<Parsed, Stop> {
+/// draft-18 §11.4.4.2, draft-16 §10.4.4.2, draft-21 §11.4.1.2: in all drafts the IDs are as they are, and no payload length follows.
+/// The text leaves both open; nearly all others have it so (moq-wg/moq-transport#1861). Some write a payload length of 0 as well:
+/// [`FetchReader`] passes over it where it can be nothing else.
+fn parse_gap(row: &Row, flags: u64, fields: &mut Fields<'_>) -> Result<Parsed, Stop> {
     let missing = match flags {
         flag::END_OF_NON_EXISTENT => Missing::NonExistent,
         flag::END_OF_UNKNOWN => Missing::Unknown,
         flag::END_OF_TIMED_OUT if row.timed_out_ranges => Missing::TimedOut,
         _ => return Err(Violation::protocol("unknown serialization flags of an object").into()),
     };
-    let (group, object) = (fields.number()?, fields.number()?);
-    let end = match row.range_ids {
-        FetchIds::Absolute => Location { group, object },
-        FetchIds::Deltas => locate(order, prior.location, Some(group), Some(object))?,
-    };
-    if fields.number()? != 0 {
-        return Err(Violation::protocol("an end of range has a payload").into());
-    }
-    if prior.location.is_some_and(|prior| !is_behind(order, prior, end)) {
-        return Err(DataError::MalformedTrack("an end of range before the object before it").into());
-    }
+    let end = Location { group: fields.number()?, object: fields.number()? };
     Ok(Parsed::Gap(missing, end))
 }
 
@@ -411,8 +433,7 @@ impl FetchWriter {
     }
 
     /// Says that what lies between the last thing written and `end`, inclusive, is missing. The object
-    /// [`crate::Range::WHOLE_GROUP`] stands for the largest that the draft can name. From draft 20 on an end
-    /// within the group of what was written last can't be said.
+    /// [`crate::Range::WHOLE_GROUP`] stands for the largest that the draft can name.
     pub fn gap(
         &mut self,
         missing: Missing,
@@ -433,18 +454,9 @@ impl FetchWriter {
             Missing::TimedOut if self.version.row().timed_out_ranges => flag::END_OF_TIMED_OUT,
             Missing::Unknown | Missing::TimedOut => flag::END_OF_UNKNOWN,
         };
-        let group = match (self.version.row().range_ids, self.prior.location) {
-            // Within a group there is no difference that says so.
-            (FetchIds::Deltas, Some(prior)) if prior.group == end.group => {
-                return Err(WriteError::Order);
-            }
-            (FetchIds::Deltas, Some(prior)) => end.group.abs_diff(prior.group) - 1,
-            _ => end.group,
-        };
         coding.write(flags, out);
-        coding.write(group, out);
+        coding.write(end.group, out);
         coding.write(end.object, out);
-        coding.write(0, out);
         self.prior.location = Some(end);
         Ok(())
     }

@@ -296,8 +296,10 @@ impl Session {
             && let Some(Kind::Receiving(receiving)) =
                 self.requests.get(*other).map(|entry| &entry.kind)
             && receiving.track != *track
+            && receiving.done.is_none()
         {
-            // draft-18 §11.1
+            // draft-18 §11.1, draft-16 §10.1: while its subscription lasts. Behind PUBLISH_DONE the alias is waited for, and may be
+            // another track's by then: what comes is that one's.
             let what = "a track alias that is in use for another track";
             return Err(Violation::new(SessionCode::DuplicateTrackAlias, what));
         }

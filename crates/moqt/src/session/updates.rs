@@ -31,6 +31,11 @@ impl Session {
         };
         let bytes = body.len();
         let update = Update::decode(self.config.version, scope, update_id, body)?;
+        let of_publisher = !entry.is_ours() && matches!(entry.kind, Kind::Receiving(_));
+        if of_publisher && !update.parameters.range_filters.is_empty() {
+            // draft-21 §3.3.2
+            return Err(Violation::protocol("a publisher filters what it publishes"));
+        }
         let tokens = match self.tokens.resolve(&update.parameters.tokens) {
             Ok(tokens) => tokens,
             Err(TokenFault::Session(violation)) => return Err(violation),

@@ -127,7 +127,7 @@ pub(super) static ROW: Row = Row {
     mandatory_properties: false,
     subgroup_bits: 0x3f,
     fetch_ids: FetchIds::Absolute,
-    range_ids: FetchIds::Absolute,
+    priority_as_number: false,
     timed_out_ranges: false,
     padding: false,
     // draft-16 §9.15

@@ -57,7 +57,7 @@ pub(super) static ROW: Row = Row {
     mandatory_properties: true,
     subgroup_bits: 0x7f,
     fetch_ids: FetchIds::Deltas,
-    range_ids: FetchIds::Absolute,
+    priority_as_number: true,
     timed_out_ranges: false,
     padding: true,
     // draft-18 §10.2.2-§10.2.14, one line for each.

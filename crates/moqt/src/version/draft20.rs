@@ -72,8 +72,7 @@ const BASE: Row = Row {
     mandatory_properties: true,
     subgroup_bits: 0x7f,
     fetch_ids: FetchIds::Deltas,
-    // The text leaves it open (draft-21 §11.4.1.2); the fields bear the same names as those of objects.
-    range_ids: FetchIds::Deltas,
+    priority_as_number: false,
     timed_out_ranges: true,
     padding: true,
     parameters: &parameters(Encoding::Prefixed),

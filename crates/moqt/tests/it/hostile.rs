@@ -500,6 +500,42 @@ fn draft18_what_must_be_borne() {
     assert!(alone.events.contains(&unknown), "{:?}", alone.events);
 }
 
+/// While the last streams of its subscription are waited for, of which nobody has said how many there are.
+#[test]
+fn draft18_s11_1_an_alias_is_free_behind_publish_done() {
+    for version in FAMILY {
+        let mut alone = Alone::server_of(version);
+        for step in [
+            Peers(1, "1d 000e 00 02 03616363 0363616d 01 76 05 00"),
+            Peers(1, "0b 000b 02 ff3fffffffffffffff 00"),
+            Peers(2, "1d 000e 02 02 03616363 0363616d 01 77 05 00"),
+            Datagram("0c 05 00 61"),
+        ] {
+            alone.step(step);
+            assert_eq!(alone.closed, None, "{version:?} {step:?}");
+        }
+        let came = alone.events.last();
+        let of_the_second = matches!(came, Some(Event::Datagram { id: RequestId(2), .. }));
+        assert!(of_the_second, "{version:?} {came:?}");
+    }
+}
+
+/// Range filters may be in an update "from the subscriber only".
+#[test]
+fn draft21_s3_3_2_a_publisher_filters_nothing() {
+    const PUBLISH: &str = "1d 000e 00 02 03616363 0363616d 01 76 05 00";
+    // SUBGROUP_FILTER, 0 to 1.
+    const UPDATE: &str = "02 0007 02 01 25 03 00 00 01";
+    for version in [Version::Draft20, Version::Draft21, Version::Draft22] {
+        let steps = &[Peers(1, PUBLISH), Peers(1, UPDATE)];
+        check(Alone::server_of(version), steps, SessionCode::ProtocolViolation);
+        let mut alone = Alone::server_of(version);
+        alone.step(Peers(1, SUBSCRIBE_0));
+        alone.step(Peers(1, UPDATE));
+        assert_eq!(alone.closed, None, "{version:?}");
+    }
+}
+
 /// A publisher that wants no updates of a SUBSCRIBE stops our side, and goes on; any other STOP_SENDING
 /// ends its request.
 #[test]

@@ -45,11 +45,13 @@ pub(crate) fn end(peer: Child) {
     assert!(kept_up(peer), "it was given up");
 }
 
-/// The same of one whom the server may have told that he is seconds behind: whether he was not.
+/// The same of one whom the server may have told that he is seconds behind, in the middle of a group: whether he was not.
 fn kept_up(mut peer: Child) -> bool {
     let status = peer.wait(60);
     let output = peer.output();
-    let behind = output.contains("kind=MoqProtocolKind.OLD");
+    let behind = ["OLD", "DELIVERY_TIMEOUT"]
+        .iter()
+        .any(|kind| output.contains(&format!("kind=MoqProtocolKind.{kind}")));
     assert!(status.success() || behind, "{status}: {output}");
     status.success()
 }
@@ -81,10 +83,19 @@ fn an_independent_client_watches_an_encoder() {
     println!("{}", watched(18, 3));
 }
 
-/// On a machine that is too slow for so many that all of them were told so, one after them has it to himself.
+/// Of three viewers two are there to the end, of two both. On a machine that was too slow for that, once more; and if it is
+/// still so busy, the row says that it shows nothing.
 fn watched(draft: u8, audience: usize) -> String {
-    let words = watches(draft, audience);
-    words.or_else(|| watches(draft, 1)).expect("one keeps up")
+    let words = watches(draft, audience).or_else(|| watches(draft, audience));
+    words.unwrap_or_else(|| {
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let busy: f64 = load.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or(0.0);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        assert!(busy > 1.5 * cores as f64, "{load}: it is not the machine");
+        format!(
+            "VOID: too few of {audience} viewers kept up on {cores} cores with a load of {busy}"
+        )
+    })
 }
 
 /// At the same time, each with a server of its own: the client has no way to be told a draft.
@@ -92,10 +103,10 @@ fn watched(draft: u8, audience: usize) -> String {
 fn independent_clients_of_drafts_16_20_and_22_watch_an_encoder() {
     std::thread::scope(|scope| {
         let watched = [(16, 3), (20, 2), (22, 2)]
-            .map(|(draft, viewers)| scope.spawn(move || (draft, watches(draft, viewers))));
+            .map(|(draft, viewers)| scope.spawn(move || (draft, viewers, watches(draft, viewers))));
         for of in watched {
-            let (draft, words) = of.join().unwrap();
-            let words = words.unwrap_or_else(|| self::watched(draft, 2));
+            let (draft, viewers, words) = of.join().unwrap();
+            let words = words.unwrap_or_else(|| self::watched(draft, viewers));
             println!("draft {draft}: {words}");
         }
     });
@@ -109,7 +120,7 @@ pub(crate) fn server_of(draft: u8) -> Server {
 /// `AIRWAVE_MOQ_SECONDS` is how long the encoder is on the air: 12 s in the gate, ten minutes in soak. One viewer is
 /// there from the start, one comes near the end, and of three one in the middle. The end waits for them, however long
 /// they need to begin. Each of them has every packet from where it began, one after the other: to the end or, where this
-/// machine is too slow for so many, until it was told that it is seconds behind. In the soak nobody is; None: all were.
+/// machine is too slow for so many, until it was told that it is seconds behind. In the soak nobody is; None: too many were.
 fn watches(draft: u8, audience: usize) -> Option<String> {
     if skip("moq") {
         return Some("skipped".to_owned());
@@ -213,7 +224,8 @@ fn watches(draft: u8, audience: usize) -> Option<String> {
         "{accounted} packets over MoQ in {seconds} s to {audience} viewers, none lost; {to_the_end} of \
          them to the end"
     );
-    (to_the_end > 0).then_some(words)
+    let most = if audience == 3 { 2 } else { audience };
+    (to_the_end >= most).then_some(words)
 }
 
 fn size(variable: &str, default: u32) -> u32 {
