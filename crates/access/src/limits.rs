@@ -57,6 +57,10 @@ pub const SESSION_SAVED_EVERY: Duration = Duration::from_secs(3_600);
 /// Sessions at one time; each is kept in memory. Beyond it the one that was used longest ago ends.
 pub const SESSIONS: usize = 1_000;
 
+/// And of one token: as many browsers as a team has that shares it. Beyond it the one of them that was used longest ago ends, so that nobody
+/// signs out others.
+pub const SESSIONS_EACH: usize = 50;
+
 /// API requests of one address. A page with a hundred inputs asks that much in its first second; offices share one.
 pub const API_ADDRESS: Rate = Rate { per_second: 200.0, burst: 1_000.0 };
 

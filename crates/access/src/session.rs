@@ -10,7 +10,7 @@ use control::{Control, DocumentError, DocumentKey, EngineError, Expect, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::api_token::hex;
-use crate::limits::{SESSION_AGE, SESSION_IDLE, SESSION_SAVED_EVERY, SESSIONS};
+use crate::limits::{SESSION_AGE, SESSION_IDLE, SESSION_SAVED_EVERY, SESSIONS, SESSIONS_EACH};
 
 /// The documents that they are kept in, by the hash of the cookie.
 const KIND: &str = "session";
@@ -67,7 +67,7 @@ impl Sessions {
         random: [u8; 24],
         now_ms: u64,
     ) -> Result<Secret, EngineError> {
-        for over in self.too_many(now_ms) {
+        for over in self.too_many(&holder, now_ms) {
             self.forget(&over).await?;
         }
         let cookie = Secret::from_random(random);
@@ -114,14 +114,21 @@ impl Sessions {
         self.forget(&hex(&cookie.hash().0)).await
     }
 
-    /// Those that are over, and the ones that were used longest ago if there is no room for another one.
-    fn too_many(&self, now_ms: u64) -> Vec<String> {
+    /// Those that are over, and the ones that were used longest ago if there is no room for another one of this holder's: of his own, if he
+    /// has his share.
+    fn too_many(&self, holder: &str, now_ms: u64) -> Vec<String> {
         let open = self.open();
-        let mut by_use: Vec<_> = open.iter().collect();
-        by_use.sort_by_key(|(_, session)| (!session.over(now_ms), session.seen_ms));
-        let over = by_use.iter().filter(|(_, session)| session.over(now_ms)).count();
-        let excess = (open.len() + 1).saturating_sub(SESSIONS);
-        by_use.into_iter().take(over.max(excess)).map(|(id, _)| id.clone()).collect()
+        let (over, mut left): (Vec<_>, Vec<_>) =
+            open.iter().partition(|(_, session)| session.over(now_ms));
+        left.sort_by_key(|(_, session)| session.seen_ms);
+        let own = left.iter().filter(|(_, session)| session.holder == holder);
+        let excess = (own.clone().count() + 1).saturating_sub(SESSIONS_EACH);
+        let mut ended: Vec<&String> = own.take(excess).map(|(id, _)| *id).collect();
+        if ended.is_empty() {
+            let excess = (left.len() + 1).saturating_sub(SESSIONS);
+            ended.extend(left.iter().take(excess).map(|(id, _)| *id));
+        }
+        over.into_iter().map(|(id, _)| id).chain(ended).cloned().collect()
     }
 
     async fn save(&self, id: &str, session: &Session) -> Result<(), EngineError> {
@@ -232,7 +239,7 @@ mod tests {
         {
             let mut open = sessions.open();
             for n in 0..SESSIONS as u64 {
-                let (holder, at) = ("h".to_owned(), NOW + n);
+                let (holder, at) = (format!("h{}", n % 100), NOW + n);
                 let session = Session { holder, began_ms: at, seen_ms: at, saved_ms: at };
                 open.insert(format!("{n:064x}"), session);
             }
@@ -241,6 +248,26 @@ mod tests {
         let open = sessions.open();
         assert_eq!(open.len(), SESSIONS);
         assert!(!open.contains_key(&format!("{:064x}", 0)));
+    }
+
+    /// However often somebody signs in, those of another one stay.
+    #[tokio::test]
+    async fn a_holder_has_a_share_of_them() {
+        let folder = TempDir::new().unwrap();
+        let sessions = Sessions::load(open(&folder)).await.unwrap();
+        let owner = sessions.begin("owner".to_owned(), [0; 24], NOW).await.unwrap();
+        let mut own = Vec::new();
+        for n in 1..=SESSIONS_EACH as u64 + 1 {
+            let mut random = [0; 24];
+            random[..8].copy_from_slice(&n.to_be_bytes());
+            own.push(sessions.begin("reader".to_owned(), random, NOW + n).await.unwrap());
+        }
+        let at = NOW + 5_000;
+        let holder = async |cookie: &Secret| sessions.holder(cookie, at).await.unwrap();
+        assert_eq!(sessions.open().len(), SESSIONS_EACH + 1);
+        assert_eq!(holder(&owner).await.as_deref(), Some("owner"));
+        assert_eq!(holder(&own[0]).await, None, "his own oldest one went");
+        assert_eq!(holder(&own[1]).await.as_deref(), Some("reader"));
     }
 
     #[test]

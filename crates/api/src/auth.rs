@@ -106,10 +106,15 @@ async fn caller(
             (principal, Some(cookie))
         }
     };
-    if let Err(wait_s) = api.rates.token.take(principal.id.clone(), (api.rates.now_ms)()) {
-        return Err(ApiError::too_many("too many requests with this API token", wait_s));
-    }
+    not_too_often(api, &principal)?;
     Ok(Caller { principal, address, session })
+}
+
+/// Of each token so many requests, whatever they are about.
+pub(crate) fn not_too_often(api: &Api, principal: &Principal) -> Result<(), ApiError> {
+    let taken = api.rates.token.take(principal.id.clone(), (api.rates.now_ms)());
+    let words = "too many requests with this API token";
+    taken.map_err(|wait_s| ApiError::too_many(words, wait_s))
 }
 
 /// Whose token this is. Who tries too many wrong ones waits, and nobody else behind his address does: a good one is looked up,

@@ -257,14 +257,23 @@ async fn authorise(
         Ok(()) => may(&api, &caller, rule, param("uid").unwrap_or_default()).await,
         Err(error) => Err(error),
     };
-    let response = match checked {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+    let answer = async move {
+        match checked {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
+        }
     };
-    if let Some(change) = change {
+    let Some(change) = change else { return answer.await };
+    // In a task of its own: who asked may have gone away, and what is changed is told and written down nevertheless.
+    let changing = tokio::spawn(async move {
+        let response = answer.await;
         change.ended(&response).write(&api).await;
-    }
-    response
+        response
+    });
+    changing.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a change has failed");
+        ApiError::internal("the change could not be made").into_response()
+    })
 }
 
 async fn may(api: &Api, caller: &Caller, rule: Rule, uid: &str) -> Result<(), ApiError> {

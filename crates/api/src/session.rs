@@ -14,7 +14,7 @@ use control::Secret;
 use media::date::date_time;
 use serde_json::{Value, json};
 
-use crate::auth::{Caller, known, of_this_server};
+use crate::auth::{Caller, known, not_too_often, of_this_server};
 use crate::envelope::{ApiError, ok};
 use crate::inputs::{now_ms, object, random};
 use crate::{Api, audit};
@@ -68,6 +68,7 @@ pub(crate) async fn sign_in(
     }
     let now = now_ms();
     let principal = known(&api, token, peer.ip(), now).await?;
+    not_too_often(&api, &principal)?;
     // One that was there before is no longer of use to anybody.
     if let Some(old) = cookie(&headers, api.tls) {
         api.sessions.end(&old).await?;

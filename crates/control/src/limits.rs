@@ -90,6 +90,9 @@ pub const RESTORE_SKIP: u64 = 1 << 24;
 /// Entries of the audit log. A change a minute for two months; some 30 MB.
 pub const AUDIT_ROWS: u64 = 100_000;
 
+/// They are counted with every so many, which takes some fifty milliseconds of that many rows; there may be as many more.
+pub const AUDIT_COUNTED_EVERY: i64 = 1_000;
+
 /// And no older than this: a year, and time to look at it.
 pub const AUDIT_AGE: Duration = Duration::from_secs(400 * 86_400);
 

@@ -1,6 +1,7 @@
 //! Chat over HTTP: for who has no MoQ, and for replays. Whoever may watch may read, and say something.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use access::Pass;
 use axum::extract::{ConnectInfo, Extension, Path, State};
@@ -21,7 +22,7 @@ const JSON: &str = "application/json";
 
 /// `GET`: what is shown of a chat that goes on; of a recording, what was said first.
 pub(crate) async fn read(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     Extension(Pass { id, .. }): Extension<Pass>,
     headers: HeaderMap,
 ) -> Response {
@@ -34,7 +35,7 @@ pub(crate) async fn read(
 /// `GET` of a page of what was said, on the air or in a recording: `after` an id, or `until` milliseconds since 1970. Not in
 /// the query, of which shared caches hand on only what media needs.
 pub(crate) async fn page(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     Extension(Pass { id, .. }): Extension<Pass>,
     Path((_, which, bound)): Path<(String, String, String)>,
 ) -> Response {
@@ -107,7 +108,7 @@ fn shown(room: &chat::Room, headers: &HeaderMap) -> Response {
 
 /// `POST`: one message.
 pub(crate) async fn say(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(Pass { id, .. }): Extension<Pass>,
     headers: HeaderMap,

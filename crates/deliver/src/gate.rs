@@ -25,7 +25,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// In front of one route.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    pub(crate) site: Site,
+    pub(crate) site: Arc<Site>,
     /// What is asked for depends on the query, and caches keep it.
     pub(crate) reads_query: bool,
 }
@@ -179,7 +179,7 @@ fn is_unkept(headers: &HeaderMap) -> bool {
 
 /// What a request says of itself, and of whom: kept for the next look.
 struct Asked {
-    site: Site,
+    site: Arc<Site>,
     page: Page,
     segment: String,
     video: Option<String>,

@@ -82,7 +82,7 @@ enum Who {
 }
 
 /// Who passes, how, where, and what answers.
-type Route = (Who, &'static str, &'static str, MethodRouter<Site>);
+type Route = (Who, &'static str, &'static str, MethodRouter<Arc<Site>>);
 
 /// Every route with who passes: the router is made of this list, and so is the table in `docs/security.md`
 /// (`AIRWAVE_WRITE_SNAPSHOTS=1 cargo nextest run -p node authorisation` writes it).
@@ -90,9 +90,9 @@ type Route = (Who, &'static str, &'static str, MethodRouter<Site>);
 fn routes() -> Vec<Route> {
     use Who::{Everybody, Gate, GateAndQuery, GateInside};
     vec![
-        (Everybody, "GET", "/", get(async |State(site): State<Site>| pages::landing(site.quic()))),
-        (Everybody, "GET", "/publish", get(async |State(site): State<Site>| pages::publish(site.quic()))),
-        (Everybody, "GET", "/moq.json", get(async |State(site): State<Site>| as_json(&site.moq_address()))),
+        (Everybody, "GET", "/", get(async |State(site): State<Arc<Site>>| pages::landing(site.quic()))),
+        (Everybody, "GET", "/publish", get(async |State(site): State<Arc<Site>>| pages::publish(site.quic()))),
+        (Everybody, "GET", "/moq.json", get(async |State(site): State<Arc<Site>>| as_json(&site.moq_address()))),
         (Everybody, "GET", "/live.json", get(live)),
         (Everybody, "GET", "/time", get(time)),
         (Everybody, "GET", "/assets/{*file}", get(asset)),
@@ -120,9 +120,11 @@ fn routes() -> Vec<Route> {
 
 /// All routes of delivery.
 pub fn router(site: Site) -> Router {
+    // Each request has it several times, for as long as it waits.
+    let site = Arc::new(site);
     // Once a path, whatever methods it has.
     let mut preflights = BTreeSet::new();
-    let add = |router: Router<Site>, (who, _, path, handler): Route| {
+    let add = |router: Router<Arc<Site>>, (who, _, path, handler): Route| {
         let gate = Gate { site: site.clone(), reads_query: who == Who::GateAndQuery };
         let gate = axum::middleware::from_fn_with_state(gate, gate::gate);
         let handler = match who {
@@ -136,7 +138,7 @@ pub fn router(site: Site) -> Router {
     // Not `layer`: that one would stand before the routes that this router is merged with.
     let router = router.route_layer(axum::middleware::map_response(in_our_words));
     let router = router.route_layer(axum::middleware::from_fn(whole::whole_for_old_clients));
-    router.fallback(async || playlist::not_found("no such address")).with_state(site.clone())
+    router.fallback(async || playlist::not_found("no such address")).with_state(site)
 }
 
 /// What a library refuses has neither what caches and pages of other origins need, nor words of ours.
@@ -180,7 +182,7 @@ async fn script(Path(file): Path<String>, headers: HeaderMap) -> Response {
     pages::script(&format!("embed/{file}"), &headers)
 }
 
-async fn live(State(site): State<Site>) -> Response {
+async fn live(State(site): State<Arc<Site>>) -> Response {
     let now = Instant::now();
     let mut on_air = Vec::new();
     for shelf in site.library.on_air() {
@@ -270,7 +272,7 @@ impl Site {
 
 /// The vendor's name for a video's `publicDetails`; of an input, those of what it has on the air.
 async fn metadata(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     Extension(pass): Extension<Pass>,
     Path((_, file)): Path<(String, String)>,
 ) -> Response {
@@ -284,7 +286,7 @@ async fn metadata(
     }
 }
 
-async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
+async fn lifecycle(State(site): State<Arc<Site>>, Extension(pass): Extension<Pass>) -> Response {
     let pictures = site.library.levels().pictures().is_some();
     let found = site.library.find(&pass.id).await;
     let pictures = pictures && found.may_have_pictures(&site.library).await;
@@ -346,7 +348,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
     }
 }
 
-async fn views(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
+async fn views(State(site): State<Arc<Site>>, Extension(pass): Extension<Pass>) -> Response {
     match site.library.find(&pass.id).await {
         Found::Shelf { shelf, .. } if shelf.about().hide_viewers => {
             plain(StatusCode::FORBIDDEN, "the number of viewers is not shown")
@@ -361,7 +363,7 @@ async fn views(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Re
 }
 
 async fn manifest(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(Pass { id, .. }): Extension<Pass>,
     Extension(waiter): Extension<Waiter>,
@@ -433,7 +435,7 @@ async fn manifest(
 }
 
 async fn media_file(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(Pass { id: video, .. }): Extension<Pass>,
     Extension(waiter): Extension<Waiter>,
@@ -454,7 +456,10 @@ async fn media_file(
                     Box::pin(level_files::file(&source, level, places, (&method, &file), &headers))
                         .await
                 }
-                None => media::file(&shelf, &track, &file, &headers, peer, waiter).await,
+                None => {
+                    let asked = (&method, &headers);
+                    media::file(&shelf, &track, &file, asked, peer, waiter).await
+                }
             }
         }
         Found::Recording { recording, by_input: false } => {
@@ -472,7 +477,9 @@ async fn media_file(
                 ))
                 .await;
             }
-            media::recorded(library, &recording, &track, &file, &headers).await
+            let asked = (&method, &headers);
+            // It is large, and others of these wait for long.
+            Box::pin(media::recorded(library, &recording, &track, &file, asked, waiter)).await
         }
         _ => playlist::not_found("no such video"),
     }

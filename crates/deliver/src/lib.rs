@@ -11,6 +11,7 @@ mod captions;
 mod chat;
 mod clip;
 mod dash;
+mod disk;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;

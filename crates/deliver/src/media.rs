@@ -7,25 +7,27 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use bytes::Bytes;
+use control::VideoUid;
 use encode::Unreadable;
 use futures_util::StreamExt;
 use media::fmp4::first_sample_alone;
 use media::trace::Departure;
 use package::Index;
 use package::hls::still_of_file;
-use record::{File, Recording};
+use record::{File, History, Recording};
 use spine::{Location, Payload};
 
 use crate::body::Pieces;
+use crate::disk::{self, OnDisk, held};
 use crate::http::{cors, too_busy};
 use crate::library::Library;
 use crate::limits::PART_AHEAD_SEGMENTS;
 use crate::playlist::not_found;
 use crate::ranges::ranged;
-use crate::shelf::{Counters, Shelf};
+use crate::shelf::{Counters, Shelf, unreadable};
 use crate::waiting::{Awaited, Waiter, wait_for};
 
 /// What a file name stands for: `init-HASH.mp4`, `EPOCH-N.m4s`, `EPOCH-N.P.m4s`, exactly as playlists
@@ -87,13 +89,14 @@ pub(crate) async fn file(
     shelf: &Arc<Shelf>,
     rendition: &str,
     name: &str,
-    headers: &HeaderMap,
+    (method, headers): (&Method, &HeaderMap),
     peer: SocketAddr,
     waiter: Waiter,
 ) -> Response {
+    let asker = (&**shelf.counters(), waiter);
     if let Some(key) = key_picture(name) {
         return match Box::pin(key_on_air(shelf, rendition, key)).await {
-            Ok(Some(pieces)) => sent(shelf.counters(), pieces, rendition, name, headers),
+            Ok(Some(pieces)) => sent_alone(asker, pieces, (rendition, name), headers),
             Err(Unreadable) => too_busy(),
             Ok(None) => not_found("no such key picture, no longer or not yet"),
         };
@@ -124,19 +127,60 @@ pub(crate) async fn file(
             }
         }
     };
-    let pieces = match in_memory {
-        Some(pieces) => Some(pieces),
-        None => match shelf.recorded(rendition, file).await {
-            Ok(bytes) => bytes.map(|bytes| vec![bytes]),
-            Err(Unreadable) => return too_busy(),
-        },
+    let Some(pieces) = in_memory else {
+        return Box::pin(off_disk(shelf, waiter, (rendition, name, file), (method, headers))).await;
     };
-    let Some(pieces) = pieces else { return not_found("no longer, or not yet") };
     if let (Some(begun), File::Part { number, part, .. }) = (begun, file) {
         let location = Location { group: number, object: part };
         departed(shelf, rendition, location, &pieces, (peer, begun));
     }
     sent(shelf.counters(), pieces, rendition, name, headers)
+}
+
+/// What memory has no more, from the recording.
+async fn off_disk(
+    shelf: &Shelf,
+    waiter: Waiter,
+    of: (&str, &str, File),
+    asked: (&Method, &HeaderMap),
+) -> Response {
+    let read = match shelf.past() {
+        Some((history, video)) => {
+            of_recording((&**shelf.counters(), waiter), (&history, &video), of, asked).await
+        }
+        None => Ok(None),
+    };
+    match read {
+        Ok(Some(answer)) => answer,
+        Ok(None) => {
+            if let File::Segment { number, .. } | File::Part { number, .. } = of.2
+                && shelf.look_for(number).await.is_err()
+            {
+                return too_busy();
+            }
+            not_found("no longer, or not yet")
+        }
+        Err(Unreadable) => too_busy(),
+    }
+}
+
+/// A file of a recording; none if it has none such.
+async fn of_recording(
+    asker: (&Counters, Waiter),
+    (history, video): (&Arc<History>, &VideoUid),
+    (rendition, name, file): (&str, &str, File),
+    (method, headers): (&Method, &HeaderMap),
+) -> Result<Option<Response>, Unreadable> {
+    let unreadable = |error| unreadable(video, &error);
+    if let File::Init(_) = file {
+        let read = history.file(video, rendition, file).await.map_err(unreadable)?;
+        return Ok(read.map(|bytes| sent(asker.0, vec![bytes], rendition, name, headers)));
+    }
+    let stored = history.stored(video, rendition, file).await.map_err(unreadable)?;
+    let Some(stored) = stored else { return Ok(None) };
+    let file = OnDisk { history: history.clone(), video: video.clone(), stored };
+    let about = (kind(rendition), IMMUTABLE, name);
+    disk::answer(file, asker, about, (method, headers)).await
 }
 
 async fn key_on_air(
@@ -184,32 +228,48 @@ pub(crate) async fn recorded(
     recording: &Recording,
     rendition: &str,
     name: &str,
+    (method, headers): (&Method, &HeaderMap),
+    waiter: Waiter,
+) -> Response {
+    let (history, video) = (library.history(), &recording.video.uid);
+    let asker = (&**library.counters(), waiter);
+    let answer = match (key_picture(name), parse(name)) {
+        (Some((epoch, number)), _) => {
+            let key = KeyPicture::of(&recording.index, rendition, (epoch, number));
+            let Some(key) = key else { return not_found("no such file") };
+            let part = File::Part { epoch, number, part: key.part };
+            let read = history.file(video, rendition, part).await;
+            let alone = read.map(|part| part.and_then(|part| key.alone(&part)));
+            alone
+                .map(|alone| alone.map(|a| sent_alone(asker, a, (rendition, name), headers)))
+                .map_err(|error| unreadable(video, &error))
+        }
+        (None, Some(file)) => {
+            of_recording(asker, (history, video), (rendition, name, file), (method, headers)).await
+        }
+        (None, None) => return not_found("no such file"),
+    };
+    match answer {
+        Ok(answer) => answer.unwrap_or_else(|| not_found("not in this recording")),
+        Err(Unreadable) => too_busy(),
+    }
+}
+
+/// A picture by itself, which is in memory for whoever asked alone.
+fn sent_alone(
+    (counters, waiter): (&Counters, Waiter),
+    pieces: Vec<Bytes>,
+    (rendition, name): (&str, &str),
     headers: &HeaderMap,
 ) -> Response {
-    let video = &recording.video.uid;
-    let key = key_picture(name).map(|(epoch, number)| {
-        let key = KeyPicture::of(&recording.index, rendition, (epoch, number))?;
-        Some((File::Part { epoch, number, part: key.part }, key))
-    });
-    let (file, key) = match (key, parse(name)) {
-        (Some(Some((part, key))), _) => (part, Some(key)),
-        (None, Some(file)) => (file, None),
-        (Some(None), _) | (None, None) => return not_found("no such file"),
-    };
-    let pieces = match library.history().file(video, rendition, file).await {
-        Ok(Some(bytes)) => match key {
-            Some(key) => key.alone(&bytes),
-            None => Some(vec![bytes]),
-        },
-        Ok(None) => None,
-        Err(error) => {
-            tracing::warn!(%video, %error, "can't read a recording");
-            return too_busy();
+    let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+    match counters.read.take_some(waiter, bytes) {
+        Ok(place) => {
+            let place = Arc::new(place);
+            let pieces = pieces.into_iter().map(|piece| held(piece, &place)).collect();
+            sent(counters, pieces, rendition, name, headers)
         }
-    };
-    match pieces {
-        Some(pieces) => sent(library.counters(), pieces, rendition, name, headers),
-        None => not_found("not in this recording"),
+        Err(busy) => disk::refused(busy),
     }
 }
 

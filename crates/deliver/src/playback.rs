@@ -2,6 +2,7 @@
 //! in a message of its own, which is how it gets past a shared cache.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use access::Pass;
@@ -32,7 +33,7 @@ pub(crate) fn said(headers: &HeaderMap, query: &str) -> Option<Said> {
 
 /// A message: a list of pairs a line. What is on the air takes note; whoever watches a recording is told the same.
 pub(crate) async fn message(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(Pass { id, .. }): Extension<Pass>,
     body: Bytes,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use access::{Changes, Pass, Refusal};
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::limits::LOOK_EVERY;
 
@@ -77,13 +77,14 @@ impl<F: Fn() -> Look> Right<F> {
         let (mut changes, unknown, ends) = (self.changes.clone(), self.unknown > 0, self.ends);
         let not_before = self.looked + LOOK_EVERY;
         async move {
+            // Clocks have memory of their own: most who wait need none.
             if !unknown {
                 match ends {
-                    Some(ends) => _ = tokio::time::timeout_at(ends, changes.next()).await,
+                    Some(ends) => drop(Box::pin(timeout_at(ends, changes.next())).await),
                     None => changes.next().await,
                 }
             }
-            sleep_until(not_before).await;
+            Box::pin(sleep_until(not_before)).await;
         }
     }
 }

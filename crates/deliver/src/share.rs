@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use access::{Pass, Visitor};
 use axum::extract::{ConnectInfo, Extension, Path, RawQuery, State};
@@ -25,7 +26,7 @@ const ALLOW: &str = "autoplay; fullscreen; picture-in-picture";
 
 /// `/ID/watch`.
 pub(crate) async fn watch(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     Extension(pass): Extension<Pass>,
     // The uid, or the token by which it is shared.
     Path(id): Path<String>,
@@ -56,13 +57,16 @@ pub(crate) async fn watch(
 }
 
 /// `/ID/iframe`.
-pub(crate) async fn iframe(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
+pub(crate) async fn iframe(
+    State(site): State<Arc<Site>>,
+    Extension(pass): Extension<Pass>,
+) -> Response {
     pages::embedded(site.quic(), &pass.embedders)
 }
 
 /// `/oembed?url=…`: <https://oembed.com>, version 1.0, JSON.
 pub(crate) async fn oembed(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     uri: Uri,
     RawQuery(query): RawQuery,

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use control::VideoUid;
 use encode::{Ladder, OriginalBits, Unreadable};
 use media::catalog::Catalog;
 use media::cmcd::Said;
@@ -18,7 +19,7 @@ use package::dash::Content;
 use package::hls::MediaOptions;
 use package::limits::LIVE_SEGMENTS;
 use package::{CATALOG, INIT, Index, Rendition, Version};
-use record::{File, History, Status, is_recorded};
+use record::{File, History, HistoryError, Status, is_recorded};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
     Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track,
@@ -69,7 +70,7 @@ impl About {
 }
 
 /// What delivery counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     /// Media playlists rendered. Once a version and form, however many ask.
     pub renderings: AtomicU64,
@@ -80,9 +81,25 @@ pub struct Counters {
     /// Bytes of them.
     pub media_bytes: AtomicU64,
     /// Requests that wait now.
-    pub parked: Places,
+    pub parked: Arc<Places>,
+    /// Bytes that were read from recordings, or may be at any moment, for who has not taken them.
+    pub read: Arc<Places>,
     /// What is sent, for who follows a frame.
     pub departures: Arc<Departures>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            renderings: AtomicU64::new(0),
+            playlists: AtomicU64::new(0),
+            media: AtomicU64::new(0),
+            media_bytes: AtomicU64::new(0),
+            parked: Places::to_wait(),
+            read: Places::of_bytes(),
+            departures: Arc::default(),
+        }
+    }
 }
 
 /// Where a recorded broadcast's past is.
@@ -142,6 +159,12 @@ struct Rendering {
     version: Version,
     options: MediaOptions,
     text: Bytes,
+}
+
+/// It may be had in a moment.
+pub(crate) fn unreadable(video: &VideoUid, error: &HistoryError) -> Unreadable {
+    tracing::warn!(%video, %error, "can't read a recording");
+    Unreadable
 }
 
 impl Shelf {
@@ -247,19 +270,29 @@ impl Shelf {
         rendition: &str,
         file: File,
     ) -> Result<Option<Bytes>, Unreadable> {
-        let Some(history) = self.history.as_ref() else { return Ok(None) };
-        let Ok(video) = control::VideoUid::parse(&self.about.video) else { return Ok(None) };
-        let unreadable = |error| {
-            tracing::warn!(%video, %error, "can't read a recording");
-            Unreadable
-        };
-        let read = history.file(&video, rendition, file).await.map_err(unreadable)?;
-        if let (None, File::Segment { number, .. } | File::Part { number, .. }) = (&read, file)
-            && history.is_gone(&video, number).await.map_err(unreadable)?
-        {
-            self.lose([number]);
+        let Some((history, video)) = self.past() else { return Ok(None) };
+        let read = history.file(&video, rendition, file).await;
+        let read = read.map_err(|error| unreadable(&video, &error))?;
+        if let (None, File::Segment { number, .. } | File::Part { number, .. }) = (&read, file) {
+            self.look_for(number).await?;
         }
         Ok(read)
+    }
+
+    /// Where its recording is; none if it is not recorded.
+    pub(crate) fn past(&self) -> Option<(Arc<History>, VideoUid)> {
+        let video = VideoUid::parse(&self.about.video).ok()?;
+        Some((self.history.clone()?, video))
+    }
+
+    /// What of this number could not be had is a gap if it is gone.
+    pub(crate) async fn look_for(&self, number: u64) -> Result<(), Unreadable> {
+        let Some((history, video)) = self.past() else { return Ok(()) };
+        let gone = history.is_gone(&video, number).await;
+        if gone.map_err(|error| unreadable(&video, &error))? {
+            self.lose([number]);
+        }
+        Ok(())
     }
 
     /// Numbers that are no longer to be had are gaps in all tracks.

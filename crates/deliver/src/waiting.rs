@@ -14,7 +14,9 @@ use package::reload::{Decision, Directives, decide};
 use tokio::sync::Notify;
 
 use crate::http::not_now;
-use crate::limits::{PARKED_MAX, PARKED_PER_ADDRESS_MAX};
+use crate::limits::{
+    PARKED_MAX, PARKED_PER_ADDRESS_MAX, READ_BYTES_MAX, READ_BYTES_PER_ADDRESS_MAX,
+};
 use crate::shelf::Shelf;
 
 /// What is waited for.
@@ -154,10 +156,12 @@ pub(crate) async fn wait_for<T>(
 }
 
 /// The places of the node, and how many of them each address has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Places {
+    most: u64,
+    each: u64,
     taken: AtomicU64,
-    of: Mutex<BTreeMap<IpAddr, usize>>,
+    of: Mutex<BTreeMap<IpAddr, u64>>,
     /// Who found no place: too many waited.
     pub refused: AtomicU64,
     /// Who found no place: too many of his address waited.
@@ -165,14 +169,36 @@ pub struct Places {
 }
 
 impl Places {
-    /// How many wait now.
+    /// So many in all, and for each address.
+    fn new(most: u64, each: u64) -> Arc<Self> {
+        let (taken, of) = (AtomicU64::new(0), Mutex::default());
+        let (refused, refused_address) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { most, each, taken, of, refused, refused_address })
+    }
+
+    /// For requests that wait.
+    pub(crate) fn to_wait() -> Arc<Self> {
+        Self::new(PARKED_MAX as u64, PARKED_PER_ADDRESS_MAX as u64)
+    }
+
+    /// For bytes that wait to be taken.
+    pub(crate) fn of_bytes() -> Arc<Self> {
+        Self::new(READ_BYTES_MAX, READ_BYTES_PER_ADDRESS_MAX)
+    }
+
+    /// How many are taken now.
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 
     /// One more, unless too many wait, or too many of this address.
-    pub(crate) fn take(&self, waiter: Waiter) -> Result<Place<'_>, Busy> {
-        let taken = self.try_take(waiter);
+    pub(crate) fn take(self: &Arc<Self>, waiter: Waiter) -> Result<Place, Busy> {
+        self.take_some(waiter, 1)
+    }
+
+    /// So many more.
+    pub(crate) fn take_some(self: &Arc<Self>, waiter: Waiter, some: u64) -> Result<Place, Busy> {
+        let taken = self.try_take(waiter, some);
         match taken {
             Ok(_) => {}
             Err(Busy::All) => _ = self.refused.fetch_add(1, Ordering::Relaxed),
@@ -181,44 +207,45 @@ impl Places {
         taken
     }
 
-    fn try_take(&self, waiter: Waiter) -> Result<Place<'_>, Busy> {
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        let mut place = Place { places: self, of: None };
-        if before >= PARKED_MAX as u64 {
+    fn try_take(self: &Arc<Self>, waiter: Waiter, some: u64) -> Result<Place, Busy> {
+        let before = self.taken.fetch_add(some, Ordering::Relaxed);
+        let mut place = Place { places: self.clone(), some, of: None };
+        if before.saturating_add(some) > self.most {
             return Err(Busy::All);
         }
         if let Some(address) = waiter.address() {
             let mut of = self.of();
-            let here = of.entry(address).or_default();
-            if *here >= PARKED_PER_ADDRESS_MAX {
+            let here = of.get(&address).copied().unwrap_or(0).saturating_add(some);
+            if here > self.each {
                 return Err(Busy::Address);
             }
-            *here += 1;
+            of.insert(address, here);
             place.of = Some(address);
         }
         Ok(place)
     }
 
-    fn of(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+    fn of(&self) -> MutexGuard<'_, BTreeMap<IpAddr, u64>> {
         self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Somebody waits, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
-    places: &'a Places,
+pub(crate) struct Place {
+    places: Arc<Places>,
+    some: u64,
     of: Option<IpAddr>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        self.places.taken.fetch_sub(self.some, Ordering::Relaxed);
         let Some(address) = self.of else { return };
         let mut of = self.places.of();
-        match of.get(&address).copied().unwrap_or(0) {
-            0 | 1 => drop(of.remove(&address)),
-            more => drop(of.insert(address, more - 1)),
+        match of.get(&address).copied().unwrap_or(0).saturating_sub(self.some) {
+            0 => drop(of.remove(&address)),
+            left => drop(of.insert(address, left)),
         }
     }
 }
@@ -288,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_address_has_a_share_of_the_places() {
-        let places = Places::default();
+        let places = Places::to_wait();
         let take = |from: &str| places.take(Waiter(Some(from.parse().unwrap())));
         let mut one: Vec<_> =
             (0..PARKED_PER_ADDRESS_MAX).map_while(|_| take("192.0.2.1").ok()).collect();

@@ -163,8 +163,17 @@ pub struct Pass {
     pub lasts: Option<Duration>,
 }
 
-/// Decides who may watch what. Asked again when something [changes](Service::changes), and now and then, while somebody watches.
+/// Decides who may watch what. Asked again when something [changes](Judge::changes), and now and then, while somebody watches.
 pub type Gate = Arc<dyn Fn(Watching) -> Passing + Send + Sync>;
+
+/// Who decides, and who says that he may decide otherwise from now on: they go together.
+#[derive(Clone)]
+pub struct Judge {
+    /// Who may watch.
+    pub gate: Gate,
+    /// Changed whenever somebody may not watch any more what he might. None: nobody says so, and the gate is asked again and again.
+    pub changes: Option<watch::Receiver<()>>,
+}
 
 /// An answer of the gate.
 pub type Passing = Pin<Box<dyn Future<Output = Result<Pass, Barred>> + Send>>;
@@ -232,9 +241,7 @@ pub struct Service {
     /// Who may publish to live inputs.
     pub door: Door,
     /// Who may watch.
-    pub gate: Gate,
-    /// Changed whenever somebody may not watch any more what he might. None: nobody says so, and the gate is asked again and again.
-    pub changes: Option<watch::Receiver<()>>,
+    pub judge: Judge,
     /// Who does.
     pub audience: Audience,
     /// What is over.
@@ -328,7 +335,8 @@ async fn counted(connection: Connection, counters: Arc<Counters>) {
 
 /// Serves peers until `stop` is ready, then closes their connections. A task of its own for each of them.
 pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
-    let Service { origin, door, gate, audience, past, guests, open_namespaces, .. } = service;
+    let Service { origin, door, judge, audience, past, guests, open_namespaces, .. } = service;
+    let Judge { gate, changes } = judge;
     let counters = service.counters;
     let unproved_max = service.half_open_unproved.min(HALF_OPEN_MAX);
     let (elsewhere, logs, node) = (service.elsewhere, service.logs, service.node);
@@ -341,7 +349,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         origin,
         door,
         gate,
-        changes: service.changes,
+        changes,
         audience,
         past,
         guests,

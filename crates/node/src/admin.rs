@@ -175,6 +175,8 @@ fn text(admin: &Admin) -> String {
         admin.origin.budget().limit() as u64,
     );
     out.gauge("playlist_requests_parked", "Requests that wait now.", delivery.parked.taken());
+    let help = "Bytes of recordings that those who read them may have in memory.";
+    out.gauge("recorded_bytes_held", help, delivery.read.taken());
 
     if let Some(end) = admin.certificate.as_ref().and_then(|c| c.not_after_ms()) {
         let help = "When the certificate in use ends, in seconds since 1970.";
@@ -333,6 +335,16 @@ fn text(admin: &Admin) -> String {
             "requests_not_parked_address",
             "Requests answered 503: too many of one address wait.",
             &delivery.parked.refused_address,
+        ),
+        (
+            "recordings_not_read",
+            "Requests answered 503: too much of recordings is being read.",
+            &delivery.read.refused,
+        ),
+        (
+            "recordings_not_read_address",
+            "Requests answered 503: too much of recordings is being read by one address.",
+            &delivery.read.refused_address,
         ),
         ("playlists", "Media playlists sent.", &delivery.playlists),
         ("playlist_renderings", "Media playlists rendered: once a version.", &delivery.renderings),

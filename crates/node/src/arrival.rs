@@ -50,16 +50,24 @@ pub(crate) enum Way {
     ProxiedSecure,
 }
 
-/// Writes beside a request who made it: the client of its connection, or whom a trusted proxy names. What only a trusted proxy
-/// may promise is taken off those of others: a cache that does not check would keep what is locked.
-pub(crate) fn introduce(request: &mut Request, client: SocketAddr, trusted: &Networks) -> Way {
-    let (mut client, mut way) = (client, Way::Direct);
+/// Writes beside a request who made it: the client of its connection, or whom a trusted proxy names. That each viewer is checked may be
+/// promised by those of them of whom the operator knows it: it is taken off what others hand on, or a viewer would promise it, and a cache
+/// that does not check would keep what is locked.
+pub(crate) fn introduce(
+    request: &mut Request,
+    client: SocketAddr,
+    trusted: &Networks,
+    checking: &Networks,
+) -> Way {
+    let (mut client, mut way, mut checks) = (client, Way::Direct, false);
     if trusted.have(client.ip()) {
         let field = |name| request.headers().get_all(name).iter().map(|v| v.to_str().unwrap_or(""));
         let https = forwarded::https(field(FORWARDED_PROTO));
         way = if https { Way::ProxiedSecure } else { Way::Proxied };
+        checks = checking.have(client.ip());
         client = forwarded::client(client, field(FORWARDED_FOR), trusted);
-    } else {
+    }
+    if !checks {
         request.headers_mut().remove(EDGE);
     }
     // It did not say whom it heard from.
@@ -76,7 +84,8 @@ mod tests {
 
     #[test]
     fn who_made_a_request_is_written_beside_it() {
-        let trusted = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let networks = |text: &str| Networks::new(vec![text.parse().unwrap()]);
+        let (trusted, checking) = (networks("10.0.0.0/8"), networks("10.0.0.1/32"));
         for (peer, fields, expect, way) in [
             ("203.0.113.9:5", &[("x-forwarded-for", "127.0.0.1")][..], "203.0.113.9", Way::Direct),
             ("203.0.113.9:5", &[("x-forwarded-proto", "https")], "203.0.113.9", Way::Direct),
@@ -94,6 +103,8 @@ mod tests {
                 Way::Proxied,
             ),
             ("10.0.0.1:5", &[("forwarded", "for=198.51.100.7")], "10.0.0.1", Way::Proxied),
+            // It is trusted to say from whom, and is no cache that checks.
+            ("10.0.0.2:5", &[("x-forwarded-for", "198.51.100.7")], "198.51.100.7", Way::Proxied),
         ] {
             let mut request = axum::http::Request::builder().uri("/");
             for (name, value) in fields {
@@ -101,13 +112,13 @@ mod tests {
             }
             request = request.header(EDGE, "checks");
             let mut request = request.body(axum::body::Body::empty()).unwrap();
-            let found = introduce(&mut request, peer.parse().unwrap(), &trusted);
+            let found = introduce(&mut request, peer.parse().unwrap(), &trusted, &checking);
             let ConnectInfo(client) =
                 request.extensions().get::<ConnectInfo<SocketAddr>>().unwrap();
             assert_eq!(client.ip().to_string(), expect, "{peer} {fields:?}");
             assert_eq!(found, way, "{peer} {fields:?}");
             let promised = request.headers().contains_key(EDGE);
-            assert_eq!(promised, way != Way::Direct, "{peer} {fields:?}");
+            assert_eq!(promised, peer == "10.0.0.1:5", "{peer} {fields:?}");
             let many = request.extensions().get::<OfMany>().is_some();
             assert_eq!(many, expect == "10.0.0.1", "{peer} {fields:?}");
         }

@@ -22,6 +22,13 @@ pub(crate) const STALLED: Duration = Duration::from_secs(30);
 /// slowly gets little more than that after his link has ended, where the system takes megabytes.
 pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
 
+/// An HTTP/2 connection on which nothing is asked ends after this, or a ping (20 s) later: who watches asks every few seconds, and to come back is
+/// one round trip or two. Those of trusted proxies stay.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
+
+/// How long its client has to go when it is told to.
+pub(crate) const LEAVE: Duration = Duration::from_secs(10);
+
 /// Streams of one HTTP/2 connection: a player holds a few parked reloads and downloads.
 pub(crate) const STREAMS_MAX: u32 = 128;
 

@@ -249,8 +249,7 @@ impl Node {
             let service = io_moq::listen::Service {
                 origin: origin.clone(),
                 door: ingest.door(),
-                gate: quic::gate(access.clone(), ingest.attempts.clone()),
-                changes: Some(access.changes().watch()),
+                judge: quic::judge(access.clone(), ingest.attempts.clone()),
                 audience: quic::audience(library.clone()),
                 past: Arc::new(move |path| {
                     let past = past.clone();

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use deliver::uid_of;
 use io_moq::limits::CONNECTIONS_MAX;
-use io_moq::listen::{Audience, Barred, Gate, Guests, Pass, Place, Why, protocols_of};
+use io_moq::listen::{Audience, Barred, Gate, Guests, Judge, Pass, Place, Why, protocols_of};
 use io_moq::transport::{Certificate, Endpoint, fingerprint};
 use proxy::network::Networks;
 use proxy::share::Shares;
@@ -54,7 +54,12 @@ pub(crate) struct Quic {
 }
 
 /// Who may watch over MoQ: whoever may watch over HTTP. The namespace of an input is `(account, uid)`.
-pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
+pub(crate) fn judge(access: Arc<Access>, attempts: Arc<Attempts>) -> Judge {
+    let changes = Some(access.changes().watch());
+    Judge { gate: gate(access, attempts), changes }
+}
+
+fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
     Arc::new(move |watching| {
         let (access, attempts) = (access.clone(), attempts.clone());
         Box::pin(async move {
@@ -501,6 +506,34 @@ mod tests {
         let answers: [_; 3] = answers.into();
         let unread = answers.iter().filter(|answer| **answer == Err(Why::TooMany)).count();
         assert_eq!(unread, 2, "{answers:?}");
+    }
+
+    /// Who watches over MoQ is looked at again when somebody takes a right away, and not when the next seldom look is due: the listener does
+    /// that where it is told (`io-moq`, d01_d19), and this is who tells it.
+    #[tokio::test]
+    async fn the_listener_is_told_when_a_right_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.db");
+        let control = Arc::new(Control::open(&path, MasterKey::new(&[7; 32])).unwrap());
+        let access = Arc::new(Access::load(control, &[9; 32], None).await.unwrap());
+        let Judge { gate, changes } = judge(access.clone(), Arc::default());
+        let mut changes = changes.expect("nobody tells it");
+        let uid = InputUid::from_random([1; 15]);
+        let link = access::link::Link {
+            id: String::new(),
+            name: "a friend".to_owned(),
+            created_ms: now_ms(),
+            expires_ms: now_ms() + 3_600_000,
+            downloadable: false,
+        };
+        let link = access.create_link(uid.as_str(), link, [5; 16]).await.unwrap();
+        assert!(!changes.has_changed().unwrap(), "what gives a right takes none");
+        assert!(access.delete_link(uid.as_str(), &link.id).await.unwrap());
+        assert!(changes.has_changed().unwrap(), "a link");
+        changes.mark_unchanged();
+        access.forget_policies();
+        assert!(changes.has_changed().unwrap(), "what its owner says of it");
+        drop(gate);
     }
 
     #[test]

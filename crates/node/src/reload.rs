@@ -97,9 +97,10 @@ fn reach(key: &str) -> Option<Reach> {
         | "moq.qlog_dir"
         | "moq.qlog_peers"
         | "admin.listen" => Some(Reach::Restart),
-        "http.trusted_proxies" | "proxy_protocol.trusted" | "proxy_protocol.listeners" => {
-            Some(Reach::Restart)
-        }
+        "http.trusted_proxies"
+        | "http.checking_caches"
+        | "proxy_protocol.trusted"
+        | "proxy_protocol.listeners" => Some(Reach::Restart),
         "tls.domain" | "acme.directory" | "acme.contact" | "acme.authority" | "acme.challenge"
         | "acme.eab_kid" | "acme.eab_hmac_key" | "acme.dns_hook" | "acme.http_listen"
         | "acme.https_listen" => Some(Reach::Restart),

@@ -62,6 +62,13 @@ pub(crate) struct Serving<C> {
     answers: FuturesUnordered<Answer>,
 }
 
+impl<C> Serving<C> {
+    /// The connection by itself.
+    pub(crate) fn connection(&mut self) -> &mut C {
+        &mut self.connection
+    }
+}
+
 impl<C: Future + Unpin> Future for Serving<C> {
     type Output = C::Output;
 

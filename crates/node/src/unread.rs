@@ -25,6 +25,21 @@ pub(crate) struct Answers {
     all: Mutex<Vec<Weak<Answer>>>,
     /// Pieces of all of them that were handed out and not written yet.
     unwritten: AtomicUsize,
+    /// Requests that are not answered to their end.
+    asked: AtomicUsize,
+    /// Since when there is none: milliseconds since the connection began.
+    idle_since_ms: AtomicU64,
+}
+
+/// A request, until its answer has been handed out.
+pub(crate) struct Asked(Arc<Answers>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.0.asked.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle_since_ms.store(self.0.now_ms(), Ordering::SeqCst);
+        }
+    }
 }
 
 /// One answer.
@@ -47,21 +62,42 @@ impl Answers {
     /// None yet.
     pub(crate) fn new() -> Arc<Self> {
         let (all, unwritten) = (Mutex::default(), AtomicUsize::default());
-        Arc::new(Self { began: Instant::now(), all, unwritten })
+        let (asked, idle_since_ms) = (AtomicUsize::default(), AtomicU64::default());
+        Arc::new(Self { began: Instant::now(), all, unwritten, asked, idle_since_ms })
     }
 
-    /// Follows an answer until it is written.
-    pub(crate) fn follow(self: &Arc<Self>, response: Response) -> hyper::Response<Followed> {
+    /// Somebody asks for one.
+    pub(crate) fn asked(self: &Arc<Self>) -> Asked {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Asked(self.clone())
+    }
+
+    /// How long nothing has been asked for; none while something is.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        if self.asked.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        let since = Duration::from_millis(self.idle_since_ms.load(Ordering::SeqCst));
+        Some(self.began.elapsed().saturating_sub(since))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Follows the answer to this until it is written.
+    pub(crate) fn follow(asked: Asked, response: Response) -> hyper::Response<Followed> {
+        let answers = asked.0.clone();
         let (unwritten, since_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let answer = Arc::new(Answer { of: self.clone(), unwritten, since_ms });
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = Arc::new(Answer { of: answers.clone(), unwritten, since_ms });
+        let mut all = answers.all.lock().unwrap_or_else(PoisonError::into_inner);
         // Before it grows, what is over makes room: this is cheap on the whole.
         if all.len() == all.capacity() {
             all.retain(|answer| answer.strong_count() > 0);
         }
         all.push(Arc::downgrade(&answer));
         drop(all);
-        response.map(|body| Followed { body, answer })
+        response.map(|body| Followed { body, answer, _asked: asked })
     }
 
     /// The earliest one.
@@ -104,8 +140,7 @@ impl Unread {
 
 impl Answer {
     fn progress(&self) {
-        let ms = self.of.began.elapsed().as_millis();
-        self.since_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.since_ms.store(self.of.now_ms(), Ordering::SeqCst);
     }
 
     fn hand_out(self: &Arc<Self>, bytes: Bytes) -> Piece {
@@ -122,6 +157,7 @@ impl Answer {
 pub(crate) struct Followed {
     body: Body,
     answer: Arc<Answer>,
+    _asked: Asked,
 }
 
 impl hyper::body::Body for Followed {
@@ -227,7 +263,8 @@ mod tests {
     }
 
     fn follow(answers: &Arc<Answers>, pieces: &[&'static str]) -> Followed {
-        answers.follow(Response::new(Body::new(Pieces(pieces.to_vec())))).into_body()
+        let body = Body::new(Pieces(pieces.to_vec()));
+        Answers::follow(answers.asked(), Response::new(body)).into_body()
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -267,7 +304,8 @@ mod tests {
         let answers = Answers::new();
         let mut unread = Unread::of(&answers);
         for _ in 0..1_000 {
-            let mut body = answers.follow(Response::new(Body::from("abc"))).into_body();
+            let body = Response::new(Body::from("abc"));
+            let mut body = Answers::follow(answers.asked(), body).into_body();
             drop(piece(&mut body).await);
             assert!(poll_fn(|cx| Poll::Ready(unread.poll(cx).is_pending())).await);
             assert!(unread.timer.is_none());

@@ -19,14 +19,14 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulConnection;
 use proxy::network::Networks;
 use proxy::seldom::Seldom;
-use proxy::share::Shares;
+use proxy::share::{Share, Shares};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
@@ -35,9 +35,9 @@ use crate::arrival::{self, Way};
 use crate::bodies::Timely;
 use crate::config::Config;
 use crate::descriptors;
-use crate::limits::{DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX, UNSENT_BYTES};
+use crate::limits::{DRAIN, HANDSHAKE, HEAD_BYTES_MAX, IDLE, LEAVE, STREAMS_MAX, UNSENT_BYTES};
 use crate::patient::Patient;
-use crate::streams::Streams;
+use crate::streams::{self, Streams};
 use crate::unread::{Answers, Unread};
 
 /// What the HTTP listeners count.
@@ -73,6 +73,8 @@ pub(crate) struct Common {
     pub(crate) per_address: Arc<Shares>,
     /// Whose `X-Forwarded-For` is believed.
     pub(crate) proxies: Arc<Networks>,
+    /// Which of them check each viewer of what they keep.
+    pub(crate) checking: Arc<Networks>,
 }
 
 impl Common {
@@ -82,15 +84,18 @@ impl Common {
         let quarter = u32::try_from(places.div_ceil(4)).unwrap_or(u32::MAX);
         let each = config.limits.http_connections_per_address.min(quarter);
         let proxies = Arc::new(config.http.trusted_proxies.clone());
+        let checking = Arc::new(config.http.checking_caches.clone());
         let room = Arc::new(Semaphore::new(places));
-        Self { counters, room, per_address: Shares::configured(usize::MAX, each), proxies }
+        let per_address = Shares::configured(usize::MAX, each);
+        Self { counters, room, per_address, proxies, checking }
     }
 
     /// Of a listener by itself, for the operator: who looks after a node finds a place when viewers have taken theirs.
     pub(crate) fn alone() -> Self {
-        let (counters, proxies) = (Arc::default(), Arc::default());
+        let (counters, proxies, checking) = (Arc::default(), Arc::default(), Arc::default());
         let room = Arc::new(Semaphore::new(descriptors::http_connections().div_ceil(8)));
-        Self { counters, room, per_address: Shares::configured(usize::MAX, 0), proxies }
+        let per_address = Shares::configured(usize::MAX, 0);
+        Self { counters, room, per_address, proxies, checking }
     }
 }
 
@@ -159,7 +164,7 @@ pub(crate) async fn serve(front: Front, stop: impl Future<Output = ()>) {
     let counters = common.counters.clone();
     let room = common.room.clone();
     let service = Serving { tls, routers, balancers, common };
-    let graceful = GracefulShutdown::new();
+    let (say, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -191,59 +196,100 @@ pub(crate) async fn serve(front: Front, stop: impl Future<Output = ()>) {
         let _ = socket.set_nodelay(true);
         // Best effort: what has gone into the system's buffer is out of our hands, whoever reads it, and when.
         let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES);
-        let (service, watcher) = (service.clone(), graceful.watcher());
+        let (service, stopping) = (service.clone(), stopping.clone());
         let open = OpenGuard::new(&counters);
         connections.spawn(async move {
             let (_permit, _open) = (permit, open);
-            service.greet(socket, peer, watcher).await;
+            service.whole(socket, peer, stopping).await;
         });
     }
-    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    say.send_replace(true);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN, ended).await;
     connections.shutdown().await;
 }
 
+/// Whether the listener stops.
+type Stopping = watch::Receiver<bool>;
+
 type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 
+/// Somebody who came.
+struct Greeted {
+    client: SocketAddr,
+    /// His place among those of his address.
+    _counted: Option<Share>,
+    stream: Stream,
+}
+
+enum Stream {
+    Clear(TcpStream),
+    Encrypted(Box<TlsStream>),
+}
+
 impl Serving {
-    /// Finds out who came, and encrypts.
-    async fn greet(self, mut socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    /// One connection from its beginning to its end.
+    async fn whole(self, socket: TcpStream, peer: SocketAddr, stopping: Stopping) {
+        // In memory of its own, which goes with it: what follows is there for long, and small.
+        let Some(greeted) = Box::pin(self.greet(socket, peer)).await else { return };
+        let Greeted { client, _counted, stream } = greeted;
+        match stream {
+            Stream::Clear(stream) => self.answer(stream, client, stopping).await,
+            Stream::Encrypted(stream) => self.answer(*stream, client, stopping).await,
+        }
+    }
+
+    /// Finds out who came, and encrypts. None: nothing is answered.
+    async fn greet(&self, mut socket: TcpStream, peer: SocketAddr) -> Option<Greeted> {
         let counters = &self.common.counters;
         let client = match arrival::client(&mut socket, peer, &self.balancers).await {
             Ok(client) => client,
             // A balancer that looks whether somebody is there.
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return None,
             Err(error) => {
                 counters.proxy_lies.fetch_add(1, Ordering::Relaxed);
                 if let Some(line) = counters.lie_lines.line(Instant::now()) {
                     let left_out = line.left_out;
                     tracing::warn!(%peer, %error, left_out, "http: connection refused");
                 }
-                return;
+                return None;
             }
         };
         // Those of a proxy are of many people.
         let own = !self.common.proxies.have(client.ip());
-        let counted = own.then(|| self.common.per_address.enter(Some(client.ip())));
-        if matches!(counted, Some(Err(_))) {
-            counters.refused_address.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        match &self.tls {
-            None => self.answer(socket, client, watcher).await,
+        let counted = match own.then(|| self.common.per_address.enter(Some(client.ip()))) {
+            Some(Err(_)) => {
+                counters.refused_address.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            Some(Ok(counted)) => Some(counted),
+            None => None,
+        };
+        let stream = match &self.tls {
+            None => Stream::Clear(socket),
             Some(tls) => match handshake(tls, socket).await {
                 // RFC 8737 §3: who looked for a proof has seen it; nothing else is said.
                 Some(mut stream) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {
                     let _ = tokio::time::timeout(HANDSHAKE, stream.shutdown()).await;
+                    return None;
                 }
-                Some(stream) => self.answer(stream, client, watcher).await,
+                Some(stream) => Stream::Encrypted(Box::new(stream)),
                 None => {
                     counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                    return None;
                 }
             },
-        }
+        };
+        Some(Greeted { client, _counted: counted, stream })
     }
 
-    async fn answer<S>(&self, stream: S, client: SocketAddr, watcher: Watcher)
+    /// Not async itself: what is handed on to it would have room here, there and in the connection.
+    fn answer<S>(
+        &self,
+        stream: S,
+        client: SocketAddr,
+        stopping: Stopping,
+    ) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -251,28 +297,68 @@ impl Serving {
         // A proxy that speaks HTTP/2 has answers of many people, and deadlines of its own.
         let proxied = self.common.proxies.have(client.ip());
         let streams = if proxied { Streams::Apart } else { Streams::together() };
-        let mut unread = (!proxied).then(|| Unread::of(&answers));
-        let connection = connection(stream, client, self, &answers, streams.clone());
-        let watched = pin!(watcher.watch(connection));
-        let mut serving = streams.with(watched);
-        let ended = poll_fn(|cx| match Pin::new(&mut serving).poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending => match &mut unread {
-                Some(unread) => unread.poll(cx).map(|()| None),
-                None => Poll::Pending,
-            },
-        });
-        match ended.await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                tracing::debug!(peer = %client, %error, "http: connection ended");
+        let unread = (!proxied).then(|| Unread::of(&answers));
+        let connection = Box::pin(connection(stream, client, self, &answers, streams.clone()));
+        let counters = self.common.counters.clone();
+        let serving = streams.with(connection);
+        attend(serving, answers, unread, (client, counters), stopping)
+    }
+}
+
+/// Until a connection has ended, or is to end.
+async fn attend<C: GracefulConnection<Error: std::fmt::Display>>(
+    mut serving: streams::Serving<Pin<Box<C>>>,
+    answers: Arc<Answers>,
+    mut unread: Option<Unread>,
+    (client, counters): (SocketAddr, Arc<Counters>),
+    mut stopping: Stopping,
+) {
+    let mut stopped = pin!(stopping.wait_for(|stop| *stop));
+    let mut leaving = false;
+    let ended = poll_fn(|cx| {
+        if !leaving && stopped.as_mut().poll(cx).is_ready() {
+            leaving = true;
+            serving.connection().as_mut().graceful_shutdown();
+        }
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut serving).poll(cx) {
+                return Poll::Ready(Ended::Served(ended));
             }
-            None => {
-                self.common.counters.unread.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(peer = %client, "http: connection ended: an answer is not read");
+            let Some(unread) = &mut unread else { return Poll::Pending };
+            if unread.poll(cx).is_ready() {
+                return Poll::Ready(Ended::Unread);
+            }
+            // Pings wake it up often enough to look. Over HTTP/1.1 the next head is waited for by hyper, and not for so long.
+            match answers.idle() {
+                Some(idle) if idle >= IDLE + LEAVE => return Poll::Ready(Ended::Idle),
+                Some(idle) if idle >= IDLE && !leaving => {
+                    leaving = true;
+                    serving.connection().as_mut().graceful_shutdown();
+                }
+                _ => return Poll::Pending,
             }
         }
+    });
+    match ended.await {
+        Ended::Served(Ok(())) => {}
+        Ended::Served(Err(error)) => {
+            tracing::debug!(peer = %client, %error, "http: connection ended");
+        }
+        Ended::Unread => {
+            counters.unread.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(peer = %client, "http: connection ended: an answer is not read");
+        }
+        Ended::Idle => {
+            tracing::debug!(peer = %client, "http: connection ended: nothing was asked");
+        }
     }
+}
+
+/// How a connection ends.
+enum Ended<E> {
+    Served(Result<(), E>),
+    Unread,
+    Idle,
 }
 
 async fn handshake(tls: &TlsAcceptor, socket: TcpStream) -> Option<TlsStream> {
@@ -290,15 +376,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (routers, proxies) = (of.routers.clone(), of.common.proxies.clone());
+    let checking = of.common.checking.clone();
     let answers = answers.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let version = request.version();
         let (head, body) = request.into_parts();
         let (body, late) = Timely::new(body);
         let mut request = Request::from_parts(head, axum::body::Body::new(body));
-        let answers = answers.clone();
+        let asked = answers.asked();
         let wrong = wrong_host(version, request.headers());
-        let way = arrival::introduce(&mut request, client, &proxies);
+        let way = arrival::introduce(&mut request, client, &proxies, &checking);
         let answered = match wrong {
             None => Ok(routers.of(way).call(request)),
             Some(words) => Err(words),
@@ -309,7 +396,7 @@ where
                 Err(words) => (StatusCode::BAD_REQUEST, words).into_response(),
             };
             let response = without_a_body(late.told(response, version), version);
-            Ok::<_, Infallible>(answers.follow(response))
+            Ok::<_, Infallible>(Answers::follow(asked, response))
         }
     });
     let mut builder = Builder::new(streams);

@@ -75,6 +75,21 @@ pub struct History {
     missing: AtomicU64,
 }
 
+/// Where a file of a recording is.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    video: VideoUid,
+    key: Key,
+    range: Range<u64>,
+}
+
+impl Stored {
+    /// How many bytes it has: never none.
+    pub fn size(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
 /// Told of each video that is deleted.
 type OnDelete = Arc<dyn Fn(&VideoUid) + Send + Sync>;
 
@@ -308,13 +323,13 @@ impl History {
         Ok(found.into_iter().next())
     }
 
-    /// The bytes of a file; none if it is not committed, or a gap.
-    pub async fn file(
+    /// Where a file is; none if it is not committed, or a gap. Nothing of it is read.
+    pub async fn stored(
         &self,
         video: &VideoUid,
         track: &str,
         file: File,
-    ) -> Result<Option<Bytes>, HistoryError> {
+    ) -> Result<Option<Stored>, HistoryError> {
         let known = self.known(video).and_then(|r| r.locate(track, file));
         let located = match (known, file) {
             (Some(located), _) => Some(located),
@@ -326,15 +341,41 @@ impl History {
                 record.and_then(|record| locate(video.as_str(), &record, track, file))
             }
         };
-        let read = match located {
-            Some((key, range)) => self.ranges(video, &key, &[range]).await?,
+        Ok(located.map(|(key, range)| Stored { video: video.clone(), key, range }))
+    }
+
+    /// Bytes of what is [stored](Self::stored), counted from its beginning, and no more of them than it has; none if it is gone.
+    pub async fn bytes(
+        &self,
+        stored: &Stored,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, HistoryError> {
+        let Stored { video, key, range: whole } = stored;
+        let at = |offset: u64| whole.start.saturating_add(offset).min(whole.end);
+        let range = at(range.start)..at(range.end);
+        if range.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        let read = self.ranges(video, key, &[range]).await?;
+        Ok(read.and_then(|read| read.into_iter().next()))
+    }
+
+    /// The bytes of a file; none if it is not committed, or a gap.
+    pub async fn file(
+        &self,
+        video: &VideoUid,
+        track: &str,
+        file: File,
+    ) -> Result<Option<Bytes>, HistoryError> {
+        let read = match self.stored(video, track, file).await? {
+            Some(stored) => self.bytes(&stored, 0..stored.size()).await?,
             None => None,
         };
         match (read, file) {
             (None, File::Init(id)) => {
                 Ok(self.recording(video).await?.and_then(|r| r.init_of_catalog(id)))
             }
-            (read, _) => Ok(read.and_then(|read| read.into_iter().next())),
+            (read, _) => Ok(read),
         }
     }
 

@@ -40,7 +40,7 @@ mod tests;
 
 pub use captions::CaptionsError;
 pub use clip::{ClipError, Cut};
-pub use history::{DeleteError, History, HistoryError};
+pub use history::{DeleteError, History, HistoryError, Stored};
 pub use past::{Extent, PastGroup, PastObject};
 pub use recorder::{Outcome, Recorder, Setup};
 pub use recording::{File, Recording};

@@ -1,12 +1,23 @@
 //! The audit log.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::link::Link;
 use access::permission::Resources;
+use control::InputUid;
+use control::conformance::NOW;
 use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 
 use crate::authorisation::{guarded, tried};
 use crate::desk::{Desk, ROOT, ask, bearer, only};
 
 const ACCOUNT: &str = "/client/v4/accounts/default";
+
+/// What is waited for so long never comes.
+const FAILED: Duration = Duration::from_secs(30);
 
 async fn log(desk: &Desk, query: &str) -> Vec<Value> {
     let (name, root) = bearer(ROOT);
@@ -160,4 +171,61 @@ async fn tokens_are_made_listed_verified_rolled_and_deleted_as_the_vendor_does()
     let (id, _) = desk.token(&["all"], Resources::All).await;
     let account = ask(&router, "GET", &format!("{ACCOUNT}/tokens/{id}"), &root, "").await.result();
     assert_eq!(account["policies"][0]["permission_groups"][0]["name"], "Everything");
+}
+
+/// Whoever asks for a change may go away while it is made: hyper then drops his request. What is begun is finished, told and written
+/// down all the same.
+#[tokio::test]
+async fn a_change_is_finished_and_written_down_though_its_client_has_gone() {
+    let desk = Desk::new().await;
+    let owned = desk.owned().await;
+    let link = Link {
+        id: String::new(),
+        name: "a friend".to_owned(),
+        created_ms: NOW,
+        expires_ms: u64::MAX,
+        downloadable: false,
+    };
+    desk.api.access.create_link(&owned.input, link, [5; 16]).await.unwrap();
+    // Its recorder takes until it is told to go on.
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (ended, mut gone_on) = mpsc::channel(1);
+    let dismiss: api::Dismiss = {
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        Arc::new(move |_| {
+            let (begun, go_on, ended) = (begun.clone(), go_on.clone(), ended.clone());
+            Box::pin(async move {
+                begun.notify_one();
+                go_on.notified().await;
+                ended.send(()).await.unwrap();
+            })
+        })
+    };
+    let router = api::router(api::Api { dismiss, ..desk.api.clone() });
+    let mut changes = desk.api.access.changes();
+    let (name, root) = bearer(ROOT);
+    let path = format!("{ACCOUNT}/stream/live_inputs/{}", owned.input);
+    let headers = [(name, &*root)];
+    tokio::select! {
+        answer = ask(&router, "DELETE", &path, &headers, "") => panic!("{answer:?}"),
+        () = begun.notified() => {}
+    }
+    // The request was dropped; where that drops what it has begun, nobody is left who could say so.
+    drop(router);
+    go_on.notify_one();
+    assert_eq!(gone_on.recv().await, Some(()), "it went no further");
+    timeout(FAILED, changes.next()).await.expect("who watches is not told");
+    let entry = async {
+        loop {
+            if let Some(entry) = log(&desk, "per_page=1").await.pop() {
+                return entry;
+            }
+        }
+    };
+    let entry = timeout(FAILED, entry).await.expect("it is not written down");
+    let said = [&entry["action"]["type"], &entry["resource"]["id"], &entry["metadata"]["status"]];
+    assert_eq!(said, [&json!("delete"), &json!(owned.input), &json!(200)]);
+    let input = InputUid::parse(&owned.input).unwrap();
+    assert!(desk.api.control.input(&input).await.unwrap().is_none());
+    assert!(desk.api.access.links(&owned.input).await.unwrap().is_empty());
 }

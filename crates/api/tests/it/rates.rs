@@ -67,12 +67,17 @@ async fn an_address_waits_whatever_it_asks_for_and_another_does_not() {
 async fn one_token_waits_and_another_does_not() {
     let desk = Desk::new().await;
     let router = desk.router_of_a_moment();
-    let (_, mad) = desk.token(&["inputs:read"], Resources::All).await;
-    let (name, mad) = bearer(&mad);
+    let (_, value) = desk.token(&["inputs:read"], Resources::All).await;
+    let (name, mad) = bearer(&value);
     for _ in 0..API_TOKEN.burst as usize {
         assert_eq!(ask(&router, "GET", INPUTS, &[(name, &mad)], "").await.status, 200);
     }
     told_to_wait(&ask(&router, "GET", INPUTS, &[(name, &mad)], "").await);
+    // To sign in with it is to ask.
+    let session = "/client/v4/session";
+    let sign_in = |token: &str| format!(r#"{{"token":"{token}"}}"#);
+    told_to_wait(&ask(&router, "POST", session, &[], &sign_in(&value)).await);
     let (name, root) = bearer(ROOT);
     assert_eq!(ask(&router, "GET", INPUTS, &[(name, &root)], "").await.status, 200);
+    assert_eq!(ask(&router, "POST", session, &[], &sign_in(ROOT)).await.status, 200);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use io_moq::client::{Client, Handle, Server, Trust};
 use io_moq::limits::{CONNECTIONS_MAX, HALF_OPEN_UNPROVED_MAX};
-use io_moq::listen::{self, Counters, Pass, Service, protocols};
+use io_moq::listen::{self, Counters, Judge, Pass, Service, protocols};
 use io_moq::transport::{Certificate, Endpoint};
 use media::admission::Refused;
 use moqt::{Location, Namespace};
@@ -60,8 +60,10 @@ impl Rig {
         let service = Service {
             origin: origin.clone(),
             door: Arc::new(|_| Box::pin(async { Err(Refused::NoKey) })),
-            gate: Arc::new(|_| Box::pin(async { Ok(Pass::default()) })),
-            changes: None,
+            judge: Judge {
+                gate: Arc::new(|_| Box::pin(async { Ok(Pass::default()) })),
+                changes: None,
+            },
             audience: Arc::new(|_| Box::new(())),
             past: Arc::new(|_| Box::pin(async { None })),
             guests: Arc::new(|_, _| None),

@@ -5,7 +5,9 @@ use rusqlite::{Connection, Row, named_params};
 use crate::audit::{AuditEntry, AuditFilter};
 use crate::error::EngineError;
 use crate::ids::column;
-use crate::limits::{AUDIT_AGE, AUDIT_FIELDS, AUDIT_ROWS, AUDIT_TEXT_CHARS, LIST_ROWS};
+use crate::limits::{
+    AUDIT_AGE, AUDIT_COUNTED_EVERY, AUDIT_FIELDS, AUDIT_ROWS, AUDIT_TEXT_CHARS, LIST_ROWS,
+};
 
 pub(crate) fn append(db: &Connection, entry: &AuditEntry) -> Result<u64, EngineError> {
     let short = |text: &str| text.chars().take(AUDIT_TEXT_CHARS).collect::<String>();
@@ -28,13 +30,30 @@ pub(crate) fn append(db: &Connection, entry: &AuditEntry) -> Result<u64, EngineE
         ":status": entry.status,
     })?;
     let id = db.last_insert_rowid();
-    // Numbers rise by one and are never used again, so what is too much is known without counting.
-    db.prepare_cached("DELETE FROM audit WHERE id <= ?1")?
-        .execute([id - column::to(AUDIT_ROWS)])?;
+    if id % AUDIT_COUNTED_EVERY == 0 {
+        trim(db, AUDIT_ROWS)?;
+    }
     let age = u64::try_from(AUDIT_AGE.as_millis()).unwrap_or(u64::MAX);
     db.prepare_cached("DELETE FROM audit WHERE at_ms < ?1")?
         .execute([column::to(entry.at_ms.saturating_sub(age))])?;
     Ok(u64::try_from(id).unwrap_or(0))
+}
+
+/// Keeps so many. The oldest go of who has most of them: nobody writes so much that what others did is forgotten.
+fn trim(db: &Connection, rows: u64) -> Result<(), EngineError> {
+    loop {
+        let count = "SELECT count(*) FROM audit";
+        let all = db.prepare_cached(count)?.query_row([], |row| column::u64(row, 0))?;
+        let Some(excess) = all.checked_sub(rows).filter(|excess| *excess > 0) else {
+            return Ok(());
+        };
+        let most = "SELECT actor FROM audit GROUP BY actor ORDER BY count(*) DESC LIMIT 1";
+        let most: String = db.prepare_cached(most)?.query_row([], |row| row.get(0))?;
+        db.prepare_cached(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE actor = ?1 ORDER BY id LIMIT ?2)",
+        )?
+        .execute((most, column::to(excess)))?;
+    }
 }
 
 const WHERE: &str = "(:id IS NULL OR id = :id) AND (:since IS NULL OR at_ms >= :since)
@@ -94,22 +113,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_a_bound_and_the_oldest_go() {
+    fn there_is_a_bound_and_the_oldest_go_of_who_has_most() {
         let mut db = Connection::open_in_memory().unwrap();
         super::super::schema::migrate(&mut db).unwrap();
-        let count = |db: &Connection| -> u64 {
-            db.query_row("SELECT count(*) FROM audit", [], |row| column::u64(row, 0)).unwrap()
-        };
-        append(&db, &AuditEntry::default()).unwrap();
-        append(&db, &AuditEntry::default()).unwrap();
-        // As if there had been as many as there may be.
-        db.execute("UPDATE audit SET id = ?1 WHERE id = 2", [column::to(AUDIT_ROWS)]).unwrap();
+        let one =
+            |query: &str| -> u64 { db.query_row(query, [], |row| column::u64(row, 0)).unwrap() };
+        let by = |actor: &str| AuditEntry { actor: actor.to_owned(), ..AuditEntry::default() };
+        append(&db, &by("a")).unwrap();
+        // As if somebody had written as much as there may be, and then goes on.
         db.execute(
-            "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'audit'",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+             INSERT INTO audit (at_ms, actor, actor_name, via, action, kind, resource, fields, status)
+             SELECT 0, 'b', '', '', '', '', '', '[]', 200 FROM n",
             [column::to(AUDIT_ROWS)],
         )
         .unwrap();
-        assert_eq!(append(&db, &AuditEntry::default()).unwrap(), AUDIT_ROWS + 1);
-        assert_eq!(count(&db), 2, "the first one went");
+        let mut newest = AUDIT_ROWS + 1;
+        while newest % AUDIT_COUNTED_EVERY.unsigned_abs() != 0 {
+            newest = append(&db, &by("b")).unwrap();
+        }
+        assert_eq!(one("SELECT count(*) FROM audit"), AUDIT_ROWS);
+        assert_eq!(one("SELECT max(id) FROM audit"), newest);
+        assert_eq!(one("SELECT id FROM audit WHERE actor = 'a'"), 1, "what another one did stays");
+        assert_eq!(one("SELECT min(id) FROM audit WHERE actor = 'b'"), newest - AUDIT_ROWS + 2);
     }
 }

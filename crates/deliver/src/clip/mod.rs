@@ -12,28 +12,34 @@ use std::sync::atomic::Ordering;
 use access::Pass;
 use axum::body::Body;
 use axum::extract::{Extension, Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use control::Downloads;
-use futures_util::{Stream, StreamExt, stream};
-use package::clip::{Piece, Plan, Refused, Wanted};
+use futures_util::{StreamExt, stream};
+use package::clip::{Plan, Refused, Wanted};
 
 pub(crate) use plans::Plans;
 pub(crate) use query::{Wrong, filename, named, range, time};
 
+use crate::disk::{self, held};
 use crate::http::{Site, cors, plain, too_busy};
 use crate::library::Found;
+use crate::limits::READ_BYTES;
 use crate::playlist::{bad_request, not_found};
-use crate::ranges::ranged;
+use crate::ranges::{Asked, asked, ranged};
+use crate::shelf::Counters;
+use crate::waiting::{Place, Waiter};
 use source::{Failed, Source};
 
 /// `/ID/clip.mp4?time=&duration=&filename=`.
 pub(crate) async fn mp4(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     Extension(pass): Extension<Pass>,
+    Extension(waiter): Extension<Waiter>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Parts { method, headers, .. }: Parts,
 ) -> Response {
     let query = query.unwrap_or_default();
     let (wanted, name) =
@@ -46,16 +52,17 @@ pub(crate) async fn mp4(
         Err(response) => return *response,
     };
     let attached = name.map(|name| format!("attachment; filename=\"{name}.mp4\""));
-    send(&site, found, wanted, attached, "video/mp4", &headers).await
+    send(&site, (found, wanted), (attached, "video/mp4"), waiter, (&method, &headers)).await
 }
 
 /// `/ID/downloads/default.mp4`, `/ID/downloads/audio.m4a`.
 pub(crate) async fn download(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     Extension(pass): Extension<Pass>,
+    Extension(waiter): Extension<Waiter>,
     Path((_, file)): Path<(String, String)>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Parts { method, headers, .. }: Parts,
 ) -> Response {
     let query = query.unwrap_or_default();
     let picture = match &*file {
@@ -88,7 +95,7 @@ pub(crate) async fn download(
     let otherwise = if picture { "default" } else { "audio" };
     let name = name.as_deref().unwrap_or(otherwise);
     let attached = Some(format!("attachment; filename=\"{name}.{ending}\""));
-    send(&site, found, wanted, attached, kind, &headers).await
+    send(&site, (found, wanted), (attached, kind), waiter, (&method, &headers)).await
 }
 
 async fn allowed(site: &Site, pass: &Pass) -> Result<Found, Box<Response>> {
@@ -104,21 +111,20 @@ async fn allowed(site: &Site, pass: &Pass) -> Result<Found, Box<Response>> {
 
 async fn send(
     site: &Site,
-    found: Found,
-    wanted: Wanted,
-    attached: Option<String>,
-    kind: &'static str,
-    headers: &HeaderMap,
+    (found, wanted): (Found, Wanted),
+    (attached, kind): (Option<String>, &'static str),
+    waiter: Waiter,
+    (method, headers): (&Method, &HeaderMap),
 ) -> Response {
     let Some(source) = Source::of(&site.library, found) else {
         return not_found("no such video, or not on the air");
     };
-    let plans = site.library.plans();
-    let (plan, whole) = match plans.plan(&source, wanted).await {
+    let counters: &Counters = site.library.counters();
+    let planned = site.library.plans().plan((&source, wanted), (counters, waiter)).await;
+    let (plan, whole) = match planned {
         Ok(planned) => planned,
         Err(failed) => return refused(&failed),
     };
-    let counters = site.library.counters().clone();
     counters.media.fetch_add(1, Ordering::Relaxed);
     // It may be deleted at any time; what ends at the live edge is another file a moment later.
     let cache = if whole { "max-age=60" } else { "no-store" };
@@ -129,35 +135,46 @@ async fn send(
     let first = plan.pieces.first();
     let (segment, epoch) = first.map_or((0, 0), |p| (p.segment, p.epoch));
     let etag = format!("{epoch}-{segment}-{}-{}-{}", plan.from_ns, plan.duration_ns, plan.len);
+    let taken = matches!(asked(headers, &etag, plan.len), Asked::Whole | Asked::Part(..));
+    if !taken || *method == Method::HEAD {
+        return ranged(base, &etag, plan.len, headers, |_, _| Body::empty());
+    }
+    // A piece of it, and as much for the tables of a file that nobody else asks for.
+    let place = match counters.read.take_some(waiter, 2 * READ_BYTES) {
+        Ok(place) => place,
+        Err(busy) => return disk::refused(busy),
+    };
     ranged(base, &etag, plan.len, headers, |start, len| {
         counters.media_bytes.fetch_add(len, Ordering::Relaxed);
-        body(source, &plan, start, len)
+        body(source, &plan, start, len, place)
     })
 }
 
-/// The bytes, of one segment at a time: what is not taken is not read.
-fn body(source: Source, plan: &Arc<Plan>, start: u64, len: u64) -> Body {
-    let (head, pieces) = plan.cut(start..start.saturating_add(len));
-    let plan = plan.clone();
-    let groups: Vec<Vec<Piece>> =
-        pieces.chunk_by(|a, b| a.segment == b.segment).map(<[Piece]>::to_vec).collect();
-    let media = stream::iter(groups).then(move |group| {
-        let (source, plan) = (source.clone(), plan.clone());
-        async move { source.pieces(&plan.tracks, &group).await }
+/// The bytes, a few of one segment at a time: what is not taken is not read.
+fn body(source: Source, plan: &Arc<Plan>, start: u64, len: u64, place: Place) -> Body {
+    let (head, rest) = plan.cut(start..start.saturating_add(len));
+    let begun = Some((source, plan.clone(), rest, Arc::new(place)));
+    let media = stream::unfold(begun, |begun| async move {
+        let (source, plan, mut rest, place) = begun?;
+        let pieces = plan.take(&mut rest, READ_BYTES);
+        if pieces.is_empty() {
+            return None;
+        }
+        match source.pieces(&plan.tracks, &pieces).await {
+            Some(read) => {
+                let read = read.into_iter().map(|bytes| Ok(held(bytes, &place)));
+                let read: Vec<io::Result<Bytes>> = read.collect();
+                Some((read, Some((source, plan, rest, place))))
+            }
+            // A body that ends early is an error: its length was promised.
+            None => {
+                let gone = io::Error::new(io::ErrorKind::NotFound, "this is no longer there");
+                Some((vec![Err(gone)], None))
+            }
+        }
     });
-    // A body that ends early is an error: its length was promised.
-    let gone = || io::Error::new(io::ErrorKind::NotFound, "this is no longer there");
-    let media = media.flat_map(move |read| chunks(read.ok_or_else(gone)));
     let head = stream::iter((!head.is_empty()).then_some(Ok(head)));
-    Body::from_stream(head.chain(media))
-}
-
-fn chunks(read: io::Result<Vec<Bytes>>) -> impl Stream<Item = io::Result<Bytes>> {
-    let items: Vec<io::Result<Bytes>> = match read {
-        Ok(chunks) => chunks.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error)],
-    };
-    stream::iter(items)
+    Body::from_stream(head.chain(media.flat_map(stream::iter)))
 }
 
 pub(crate) fn refused(failed: &Failed) -> Response {
@@ -165,6 +182,7 @@ pub(crate) fn refused(failed: &Failed) -> Response {
         Failed::Refused(refused) => refused,
         Failed::Gone => return not_found("some of it is no longer there"),
         Failed::Busy => return too_busy(),
+        Failed::Full(busy) => return busy.response(),
     };
     let status = match refused {
         Refused::Outside { .. } | Refused::NoTrack(_) => StatusCode::NOT_FOUND,
@@ -181,6 +199,7 @@ pub(crate) fn refused(failed: &Failed) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::waiting::Busy;
 
     /// What another range or video would have is 404, what can't be cut as it stands is 422, and our own fault is 500.
     #[test]
@@ -196,6 +215,7 @@ mod tests {
             (Failed::Refused(Refused::Damaged), 500),
             (Failed::Gone, 404),
             (Failed::Busy, 503),
+            (Failed::Full(Busy::Address), 503),
         ] {
             assert_eq!(refused(&why).status().as_u16(), status, "{why:?}");
         }

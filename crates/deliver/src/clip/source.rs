@@ -12,6 +12,7 @@ use spine::{Location, Payload};
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
+use crate::waiting::Busy;
 
 /// A broadcast or a recording to cut from.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub(crate) enum Failed {
     Gone,
     /// The node is stopping.
     Busy,
+    /// Too many wait already.
+    Full(Busy),
 }
 
 impl Source {

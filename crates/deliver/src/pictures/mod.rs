@@ -41,7 +41,7 @@ const TILE: Size =
 
 /// `/ID/thumbnails/FILE`.
 pub(crate) async fn file(
-    State(site): State<Site>,
+    State(site): State<Arc<Site>>,
     Extension(pass): Extension<Pass>,
     Extension(waiter): Extension<Waiter>,
     Path((_, file)): Path<(String, String)>,

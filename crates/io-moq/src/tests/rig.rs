@@ -30,7 +30,7 @@ use crate::clock;
 use crate::limits::{AHEAD_BYTES_ALL_MAX, CONNECTIONS_MAX, HALF_OPEN_UNPROVED_MAX};
 use crate::link::{DataStream, Driver, Link, Told};
 use crate::listen::{
-    self, Barred, Counters, Elsewhere, Pass, Place, Service, Watching, Why, protocols,
+    self, Barred, Counters, Elsewhere, Judge, Pass, Place, Service, Watching, Why, protocols,
 };
 use crate::qlog::{Log, Logs};
 use crate::take::{Taken, take};
@@ -217,22 +217,25 @@ impl Rig {
         let service = Service {
             origin: origin.clone(),
             door: door(origin.clone(), answered),
-            gate: {
-                let (revoked, why, looks) = (revoked.clone(), why.clone(), looks.clone());
-                Arc::new(move |watching| {
-                    looks.fetch_add(1, Ordering::Relaxed);
-                    let gone = revoked.load(Ordering::Relaxed).then(|| *why.lock().unwrap());
-                    let mut said = said.clone();
-                    let is_slow = watching.tokens.iter().any(|t| t.expose() == b"SLOW".as_slice());
-                    Box::pin(async move {
-                        if is_slow {
-                            let _ = said.wait_for(|said| *said).await;
-                        }
-                        gate(&watching, gone).map(|()| Pass { lasts })
+            judge: Judge {
+                gate: {
+                    let (revoked, why, looks) = (revoked.clone(), why.clone(), looks.clone());
+                    Arc::new(move |watching| {
+                        looks.fetch_add(1, Ordering::Relaxed);
+                        let gone = revoked.load(Ordering::Relaxed).then(|| *why.lock().unwrap());
+                        let mut said = said.clone();
+                        let is_slow =
+                            watching.tokens.iter().any(|t| t.expose() == b"SLOW".as_slice());
+                        Box::pin(async move {
+                            if is_slow {
+                                let _ = said.wait_for(|said| *said).await;
+                            }
+                            gate(&watching, gone).map(|()| Pass { lasts })
+                        })
                     })
-                })
+                },
+                changes: set.changes,
             },
-            changes: set.changes,
             audience: {
                 let watching = watching.clone();
                 Arc::new(move |_| Box::new(Counted::new(&watching)))

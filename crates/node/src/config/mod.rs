@@ -92,6 +92,9 @@ pub struct Http {
     /// Whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "outside::networks")]
     pub trusted_proxies: Networks,
+    /// Whose `Airwave-Edge` is believed.
+    #[serde(deserialize_with = "outside::networks")]
+    pub checking_caches: Networks,
     /// What addresses begin with, without the last slash; empty: as they are asked for.
     #[serde(deserialize_with = "outside::public_url")]
     pub public_url: String,

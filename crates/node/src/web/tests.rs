@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::limits::{REQUEST_BODY, STALLED};
+use crate::limits::{IDLE, REQUEST_BODY, STALLED};
 
 const SETTINGS: u8 = 4;
 const DATA: u8 = 0;
@@ -29,6 +29,11 @@ fn request(method: u8) -> Vec<u8> {
     [&[method, 0x86, 0x84, 0x41, 1][..], b"a"].concat()
 }
 
+/// `GET /index.html`, which waits for ever.
+fn waiting() -> Vec<u8> {
+    [&[GET, 0x86, 0x85, 0x41, 1][..], b"a"].concat()
+}
+
 const GET: u8 = 0x82;
 const POST: u8 = 0x83;
 
@@ -49,12 +54,14 @@ impl Client {
         let body = axum::body::Bytes::from(vec![7; 1 << 20]);
         let answer = axum::routing::get(async move || body);
         let taken = async |body: axum::body::Bytes| format!("{} bytes", body.len());
-        let routers = Routers::one(Router::new().route("/", answer.post(taken)));
+        let waits = axum::routing::get(async || std::future::pending::<()>().await);
+        let router = Router::new().route("/", answer.post(taken)).route("/index.html", waits);
+        let routers = Routers::one(router);
         let serving = Serving { tls: None, routers, balancers: Arc::default(), common };
         let serving = tokio::spawn(async move {
-            let graceful = GracefulShutdown::new();
+            let (_say, stopping) = watch::channel(false);
             let peer = SocketAddr::from(([192, 0, 2, 1], 1));
-            serving.answer(server, peer, graceful.watcher()).await;
+            serving.answer(server, peer, stopping).await;
         });
         Self { stream, counters, serving }
     }
@@ -114,6 +121,9 @@ impl Client {
 /// SETTINGS_INITIAL_WINDOW_SIZE.
 const WINDOW: u16 = 4;
 
+/// The ping by which h2 asks whether its farewell has come.
+const FAREWELL: [u8; 8] = [0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54];
+
 #[tokio::test(start_paused = true)]
 async fn who_never_opens_a_window_does_not_hold_answers() {
     for window in [0, 1, 20_000] {
@@ -132,6 +142,53 @@ async fn who_never_opens_a_window_does_not_hold_answers() {
     let mut proxy = Client::start(&[(WINDOW, 0)], "192.0.2.0/24").await;
     proxy.write(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request(GET))).await;
     assert!(timeout(STALLED * 3, proxy.until_closed()).await.is_err());
+}
+
+/// A place for a connection is for who asks, also where his client answers pings for as long as it likes, or all but the one that tells it to go.
+#[tokio::test(start_paused = true)]
+async fn an_http_2_connection_on_which_nothing_is_asked_ends() {
+    for (case, asks, deaf) in [("mute", false, false), ("done", true, false), ("deaf", true, true)]
+    {
+        let mut client = Client::start(&[(WINDOW, 2 << 20)], "").await;
+        if asks {
+            client.write(&frame(WINDOW_UPDATE, 0, 0, &(2_u32 << 20).to_be_bytes())).await;
+            client.write(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request(GET))).await;
+            loop {
+                if let (DATA, flags, ..) = client.next().await.unwrap()
+                    && flags & END_STREAM != 0
+                {
+                    break;
+                }
+            }
+        }
+        let began = Instant::now();
+        let told = timeout(IDLE * 3, async {
+            let mut told = None;
+            while let Some((kind, flags, _, body)) = client.next().await {
+                match kind {
+                    PING if flags & ACK == 0 && !(deaf && body == FAREWELL) => {
+                        client.write(&frame(PING, ACK, 0, &body)).await;
+                    }
+                    GOAWAY => told = Some(body[4..8].to_vec()),
+                    _ => {}
+                }
+            }
+            told
+        });
+        // NO_ERROR.
+        assert_eq!(told.await.expect(case), Some(vec![0; 4]), "{case}");
+        let held = began.elapsed();
+        assert!(held >= IDLE && held <= IDLE + Duration::from_secs(40), "{case}: {held:?}");
+        client.serving.await.unwrap();
+    }
+    // Who waits for an answer stays, and so does a proxy.
+    for (proxies, head) in [("", Some(waiting())), ("192.0.2.0/24", None)] {
+        let mut client = Client::start(&[], proxies).await;
+        if let Some(head) = head {
+            client.write(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &head)).await;
+        }
+        assert!(timeout(IDLE * 10, client.until_closed()).await.is_err(), "{proxies}");
+    }
 }
 
 /// Over HTTP/1.1, where what is not read fills the connection: also one of a proxy, which has one client on it at a time.

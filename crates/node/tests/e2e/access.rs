@@ -201,7 +201,8 @@ fn link(server: &Server, input: &Input) -> (String, String) {
 #[test]
 fn reloads_that_wait_end_with_the_right_to_them() {
     let proxies = r#"http.trusted_proxies=["127.0.0.1"]"#;
-    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120", proxies]);
+    let caches = r#"http.checking_caches=["127.0.0.1"]"#;
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120", proxies, caches]);
     let input = server.create_input(&json!({}));
     let clip = Clip::make(&ClipSpec { group: 150, ..ClipSpec::plain("long-groups", 10) });
     let mut encoder = clip.publish_at(4.0, &input.rtmp, -1);

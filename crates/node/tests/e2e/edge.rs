@@ -32,6 +32,10 @@ const REQUESTS_MAX: f64 = 1.05;
 /// Where players come later than an answer is kept, it is fetched again: a hundred at one origin are still one request or two.
 const REQUESTS_MAX_IN_GATE: f64 = 2.0;
 
+/// As docs/cdn.md says: otherwise nginx is one address, which has so many connections and no more, and gets nothing to keep of what is locked.
+const CHECKED: [&str; 2] =
+    [r#"http.trusted_proxies=["127.0.0.1"]"#, r#"http.checking_caches=["127.0.0.1"]"#];
+
 struct Asked {
     requests: usize,
     different: usize,
@@ -69,8 +73,7 @@ fn check(tokens: bool) {
         true => (REQUESTS_MAX, PARTS_IN_SOAK),
         false => (REQUESTS_MAX_IN_GATE, PARTS),
     };
-    // As docs/cdn.md says: otherwise nginx is one address, which has so many connections and no more.
-    let server = Server::start(AIRWAVE, &[r#"http.trusted_proxies=["127.0.0.1"]"#]);
+    let server = Server::start(AIRWAVE, &CHECKED);
     let (input, _encoder) = if tokens {
         let (input, _, encoder) = locked(&server);
         (input, encoder)
@@ -180,7 +183,7 @@ fn the_edge_serves_only_whom_the_origin_lets_in() {
     if skip("edge") {
         return;
     }
-    let server = Server::start(AIRWAVE, &[r#"http.trusted_proxies=["127.0.0.1"]"#]);
+    let server = Server::start(AIRWAVE, &CHECKED);
     let (input, video, _encoder) = locked(&server);
     let edge = Edge::start(server.addresses["http"].as_str().unwrap().parse().unwrap());
     let get = |path: &str, headers: &[(&str, &str)]| {
@@ -280,6 +283,54 @@ fn the_edge_serves_only_whom_the_origin_lets_in() {
     assert!(!edge.log().contains("unexpected status: 404"), "{}", edge.log());
 }
 
+/// What is not kept is nowhere but at the origin until it is taken: who downloads through nginx goes no further, either.
+#[test]
+fn a_download_ends_with_its_link_at_the_edge_too() {
+    /// More than lies in all buffers in between.
+    const LEAST: usize = 12 << 20;
+    if skip("edge") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &CHECKED);
+    let input = server.create_input(&json!({ "recording": { "requireSignedURLs": true } }));
+    let clip = Clip::make(&ClipSpec { size: (1_920, 1_080), ..ClipSpec::plain("large", 10) });
+    let _encoder = clip.publish_at(8.0, &input.rtmp, -1);
+    let edge = Edge::start(server.addresses["http"].as_str().unwrap().parse().unwrap());
+    let links = format!("/stream/{}/links", input.uid);
+    let link = json!({ "name": "a friend", "downloadable": true });
+    let link = server.api("POST", &links, Some(&link)).json()["result"].clone();
+    let path = format!("/{}/clip.mp4?time=0s&duration=60s", link["token"].as_str().unwrap());
+    wait_until("enough of it", 120, || {
+        let head = request("HEAD", &server.url(&path), &[], b"");
+        let length: usize = head.headers.get("content-length")?.parse().ok()?;
+        (head.status == 200 && length >= LEAST).then_some(())
+    });
+    let mut socket = TcpStream::connect(edge.address()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut begun = vec![0; 64 << 10];
+    socket.read_exact(&mut begun).unwrap();
+    let asked = std::time::Instant::now();
+    let end = begun.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8_lossy(&begun[..end]).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let length: usize = length.parse().unwrap();
+    let taken_back = format!("{links}/{}", link["id"].as_str().unwrap());
+    assert_eq!(server.api("DELETE", &taken_back, None).status, 200);
+    // It is not looked at more often than twice a second.
+    wait_until("the next look", 60, || (asked.elapsed() > Duration::from_secs(1)).then_some(()));
+    let mut got = begun.len() - end;
+    let mut more = vec![0; 64 << 10];
+    while let Ok(read) = socket.read(&mut more)
+        && read > 0
+    {
+        got += read;
+    }
+    assert!(got < length, "all of it: {length}");
+}
+
 /// What an address with such a link gets is not given to another one, not even at once, nor where the link is written otherwise.
 fn only_for_its_address(server: &Server, uid: &str, edge: &Edge, part: &str) {
     let rules = json!([
@@ -346,9 +397,12 @@ fn second() -> u64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
+/// Flips `http.checking_caches`.
 #[test]
 fn without_an_edge_that_checks_what_is_locked_is_for_no_shared_cache() {
-    let server = Server::start(AIRWAVE, &[r#"http.trusted_proxies=["127.0.0.1", "127.0.1.1"]"#]);
+    let proxies = r#"http.trusted_proxies=["127.0.0.1", "127.0.1.1", "127.0.1.3"]"#;
+    let caches = r#"http.checking_caches=["127.0.0.1", "127.0.1.1", "127.0.1.4"]"#;
+    let server = Server::start(AIRWAVE, &[proxies, caches]);
     let (input, _, _encoder) = locked(&server);
     let link = token(&server, &input.uid, &json!({}));
     let list = format!("/{link}/manifest/video.cmaf.m3u8");
@@ -359,6 +413,9 @@ fn without_an_edge_that_checks_what_is_locked_is_for_no_shared_cache() {
         (1, "airwave-edge: checks\r\n", "max-age=1"),
         (2, "airwave-edge: checks\r\n", "private, max-age=1"),
         (2, "airwave-edge: checks\r\nairwave-edge: checks\r\n", "private, max-age=1"),
+        // A proxy that hands on what viewers send, and a cache that nobody trusts to say from whom.
+        (3, "airwave-edge: checks\r\n", "private, max-age=1"),
+        (4, "airwave-edge: checks\r\n", "private, max-age=1"),
     ] {
         let mut socket = connect_to(origin, from);
         let head = format!("GET {list} HTTP/1.1\r\nhost: a\r\n{more}connection: close\r\n\r\n");

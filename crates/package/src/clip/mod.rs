@@ -126,25 +126,47 @@ pub struct Piece {
     pub len: u64,
 }
 
+/// What of a range of a file was not taken yet, behind its head.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    range: Range<u64>,
+    /// The piece that comes next, and where it begins in the file.
+    next: usize,
+    at: u64,
+}
+
 impl Plan {
-    /// The bytes of a range of the file: of its head, then of its pieces.
-    pub fn cut(&self, range: Range<u64>) -> (Bytes, Vec<Piece>) {
+    /// The bytes of a range of the file: of its head, and what then [comes](Self::take).
+    pub fn cut(&self, range: Range<u64>) -> (Bytes, Rest) {
         let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.head.len());
         let head = self.head.slice(within(range.start)..within(range.end).max(within(range.start)));
-        let mut at = self.head.len() as u64;
-        let mut pieces = Vec::new();
-        for piece in &self.pieces {
-            let (begin, end) = (at.max(range.start), (at + piece.len).min(range.end));
+        (head, Rest { range, next: 0, at: self.head.len() as u64 })
+    }
+
+    /// The pieces that come next: of one segment, and of so many bytes at most. None at the end.
+    pub fn take(&self, rest: &mut Rest, most: u64) -> Vec<Piece> {
+        let (mut taken, mut room) = (Vec::<Piece>::new(), most);
+        while let Some(piece) = self.pieces.get(rest.next)
+            && rest.at < rest.range.end
+        {
+            let piece_end = rest.at + piece.len;
+            let (begin, end) = (rest.at.max(rest.range.start), piece_end.min(rest.range.end));
             if begin < end {
-                let start = piece.start + (begin - at);
-                pieces.push(Piece { start, len: end - begin, ..*piece });
+                let same = taken.first().is_none_or(|first| first.segment == piece.segment);
+                if room == 0 || !same {
+                    break;
+                }
+                let len = (end - begin).min(room);
+                taken.push(Piece { start: piece.start + (begin - rest.at), len, ..*piece });
+                room -= len;
+                rest.range.start = begin + len;
             }
-            at += piece.len;
-            if at >= range.end {
-                break;
+            // What is left of it comes another time.
+            if begin >= end || rest.range.start == piece_end {
+                (rest.next, rest.at) = (rest.next + 1, piece_end);
             }
         }
-        (head, pieces)
+        taken
     }
 }
 

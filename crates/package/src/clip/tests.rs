@@ -127,14 +127,24 @@ impl World {
     }
 
     fn bytes(&self, plan: &Plan, range: std::ops::Range<u64>) -> Vec<u8> {
-        let (head, pieces) = plan.cut(range);
+        self.bytes_by(plan, range, u64::MAX)
+    }
+
+    /// Taken by so many at most.
+    fn bytes_by(&self, plan: &Plan, range: std::ops::Range<u64>, most: u64) -> Vec<u8> {
+        let (head, mut rest) = plan.cut(range);
         let mut out = head.to_vec();
-        for piece in pieces {
-            let name = plan.tracks[piece.track].clone();
-            let object = &self.objects[&(name, piece.segment, piece.part)];
-            out.extend(&object[piece.start as usize..(piece.start + piece.len) as usize]);
+        loop {
+            let pieces = plan.take(&mut rest, most);
+            let Some(first) = pieces.first() else { return out };
+            assert!(pieces.iter().all(|piece| piece.segment == first.segment), "{pieces:?}");
+            assert!(pieces.iter().map(|piece| piece.len).sum::<u64>() <= most, "{pieces:?}");
+            for piece in pieces {
+                let name = plan.tracks[piece.track].clone();
+                let object = &self.objects[&(name, piece.segment, piece.part)];
+                out.extend(&object[piece.start as usize..(piece.start + piece.len) as usize]);
+            }
         }
-        out
     }
 
     fn movie(&self, plan: &Plan) -> (Bytes, Movie) {
@@ -238,6 +248,10 @@ fn every_range_of_the_file_is_the_same_bytes() {
         assert!(again == whole, "in steps of {step}");
     }
     assert_eq!(world.bytes(&plan, n..n + 5), b"");
+    for most in [1, 7, 1_001] {
+        assert!(world.bytes_by(&plan, 0..n, most) == whole, "taken by {most}");
+        assert!(world.bytes_by(&plan, 5..n - 5, most) == whole[5..whole.len() - 5], "by {most}");
+    }
 }
 
 #[test]
