@@ -278,7 +278,7 @@ impl Node {
                 "the QUIC listener"
             });
         }
-        let inputs = own_inputs(&control, options.demo.is_some()).await?;
+        let inputs = own_inputs(&control, options.demo.as_deref()).await?;
         let counters: Arc<web::Counters> = Arc::default();
         let common = web::Common::of(&config, counters.clone());
         let certificate = acceptors.as_ref().map(|a| a.certificate.clone());
