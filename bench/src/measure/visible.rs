@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use io_rtmp::listen::{self, Common, HalfOpen};
 use media::admission::{Admitted, Asking, Door, Refused};
 use media::{FrameEvent, Frames, Publication};
 use package::{Packaging, Rules};
@@ -42,15 +43,15 @@ pub(crate) fn run(setup: &Setup) -> Result<bool> {
         .build()?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
     let address = listener.local_addr()?;
-    runtime.spawn(io_rtmp::listen::run(
-        listener,
-        None,
-        Default::default(),
-        door(Origin::new(spine::Limits::default()), seen.clone()),
-        Arc::default(),
-        |seed| *seed = [7; 32],
-        std::future::pending(),
-    ));
+    let common = Common {
+        door: door(Origin::new(spine::Limits::default()), seen.clone()),
+        counters: Arc::default(),
+        // All of them come from one address, which has a quarter.
+        half_open: HalfOpen::new(STREAMS * 4),
+        random: |seed| *seed = [7; 32],
+    };
+    let balancers = Default::default();
+    runtime.spawn(listen::run(listener, None, balancers, common, std::future::pending()));
     pin(LOAD_CORE)?;
     let urls: Vec<String> = (0..STREAMS).map(|n| format!("rtmp://{address}/live/{n}")).collect();
     let fleet = Fleet::start(&ring, &urls, true)?;

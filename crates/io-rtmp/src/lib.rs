@@ -7,6 +7,7 @@
 
 #[doc(hidden)]
 pub mod fuzzing;
+mod half_open;
 pub mod limits;
 pub mod listen;
 mod publish;

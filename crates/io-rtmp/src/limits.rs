@@ -14,7 +14,7 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a refusal the connection stays open for the encoder to read it; then it is cut.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
 
-/// Connections that have not been admitted, from all addresses.
+/// Connections that have not been admitted, from all addresses, where the system lets the program have many.
 pub const HALF_OPEN_MAX: usize = 2_000;
 
 /// Connections that have not been admitted, from one address: an office behind one address has fewer.

@@ -1,10 +1,9 @@
 //! Accepting connections.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use media::admission::Door;
@@ -17,7 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, PROXY_HEADER, TLS_HANDSHAKE};
+pub use crate::half_open::HalfOpen;
+use crate::half_open::HalfOpenGuard;
+use crate::limits::{PROXY_HEADER, TLS_HANDSHAKE};
 use crate::session;
 
 /// What the listener counts.
@@ -27,7 +28,7 @@ pub struct Counters {
     pub connections: AtomicU64,
     /// Connections now.
     pub open: AtomicUsize,
-    /// Connections refused before their handshake, because too many were half open.
+    /// Connections ended before they were admitted, to make room for others: too many were half open.
     pub refused_half_open: AtomicU64,
     /// Connections of trusted load balancers that did not say whom they are for.
     pub proxy_lies: AtomicU64,
@@ -45,13 +46,25 @@ pub struct Counters {
     pub live: AtomicUsize,
 }
 
-/// What all connections share.
+/// What the listeners of a node have in common.
+#[derive(Clone)]
+pub struct Common {
+    /// Who may publish.
+    pub door: Door,
+    /// What they count.
+    pub counters: Arc<Counters>,
+    /// Places for connections that have not been admitted.
+    pub half_open: Arc<HalfOpen>,
+    /// Fills handshakes.
+    pub random: fn(&mut [u8; 32]),
+}
+
+/// What all connections of a listener share.
 pub(crate) struct Shared {
     pub(crate) door: Door,
     pub(crate) counters: Arc<Counters>,
     pub(crate) random: fn(&mut [u8; 32]),
     pub(crate) lines: Lines,
-    half_open: Mutex<HalfOpen>,
 }
 
 /// What strangers may log, kind by kind.
@@ -65,12 +78,6 @@ pub(crate) struct Lines {
     accept: Seldom,
     /// Load balancers that did not say whom a connection is for.
     lies: Seldom,
-}
-
-#[derive(Default)]
-struct HalfOpen {
-    all: usize,
-    by_address: BTreeMap<IpAddr, usize>,
 }
 
 /// Counts a connection as open until it is dropped.
@@ -89,76 +96,29 @@ impl Drop for OpenGuard {
     }
 }
 
-/// Counts a connection as half open until it is dropped.
-pub(crate) struct HalfOpenGuard {
-    shared: Arc<Shared>,
-    /// None while a load balancer has not said whom the connection is for.
-    address: Option<IpAddr>,
-}
-
-/// What the connections of one listener share.
-pub(crate) fn shared(
-    door: Door,
-    counters: Arc<Counters>,
-    random: fn(&mut [u8; 32]),
-) -> Arc<Shared> {
-    let lines = Lines::default();
-    Arc::new(Shared { door, counters, random, lines, half_open: Mutex::default() })
-}
-
 impl Shared {
-    pub(crate) fn half_open(self: &Arc<Self>) -> Option<HalfOpenGuard> {
-        let mut open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.all >= HALF_OPEN_MAX {
-            return None;
-        }
-        open.all += 1;
-        Some(HalfOpenGuard { shared: self.clone(), address: None })
+    pub(crate) fn of(common: Common) -> Arc<Self> {
+        let Common { door, counters, random, .. } = common;
+        Arc::new(Self { door, counters, random, lines: Lines::default() })
     }
-}
 
-impl HalfOpenGuard {
-    /// Counts it for its address, too.
-    fn of(mut self, client: SocketAddr) -> Option<Self> {
-        let address = client.ip().to_canonical();
-        let mut open = self.shared.half_open.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = open.by_address.entry(address).or_default();
-        if *here >= HALF_OPEN_PER_ADDRESS_MAX {
-            return None;
-        }
-        *here += 1;
-        drop(open);
-        self.address = Some(address);
-        Some(self)
-    }
-}
-
-impl Drop for HalfOpenGuard {
-    fn drop(&mut self) {
-        let mut open = self.shared.half_open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.all = open.all.saturating_sub(1);
-        let Some(address) = self.address else { return };
-        let here = open.by_address.get(&address).copied().unwrap_or(0);
-        if here <= 1 {
-            open.by_address.remove(&address);
-        } else {
-            open.by_address.insert(address, here - 1);
-        }
+    /// Others had to make room.
+    fn ended_half_open(&self, ended: bool) {
+        self.counters.refused_half_open.fetch_add(u64::from(ended), Ordering::Relaxed);
     }
 }
 
 /// Accepts encoders until `stop` is ready, then ends their connections as if they were lost.
-/// With `tls` this is RTMPS. Who is in `balancers` must send a PROXY header. `random` fills handshakes.
+/// With `tls` this is RTMPS. Who is in `balancers` must send a PROXY header.
 pub async fn run(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     balancers: Networks,
-    door: Door,
-    counters: Arc<Counters>,
-    random: fn(&mut [u8; 32]),
+    common: Common,
     stop: impl Future<Output = ()>,
 ) {
-    let shared = shared(door, counters, random);
+    let half_open = common.half_open.clone();
+    let shared = Shared::of(common);
     let balancers = Arc::new(balancers);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -185,23 +145,21 @@ pub async fn run(
             }
         };
         let balanced = balancers.have(peer.ip());
-        let guard = shared.half_open();
-        let guard = if balanced { guard } else { guard.and_then(|guard| guard.of(peer)) };
-        let Some(guard) = guard else {
-            shared.counters.refused_half_open.fetch_add(1, Ordering::Relaxed);
-            continue;
-        };
+        let (guard, ended) = half_open.enter((!balanced).then_some(peer.ip()));
+        shared.ended_half_open(ended);
+        let number = guard.number();
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
         let _ = socket.set_nodelay(true);
         let (shared, tls) = (shared.clone(), tls.clone());
         let open = OpenGuard::new(&shared.counters);
-        connections.spawn(async move {
+        let task = connections.spawn(async move {
             let _open = open;
             match balanced {
                 true => behind_balancer(socket, peer, tls, shared, guard).await,
                 false => greet(socket, peer, tls, shared, guard).await,
             }
         });
+        half_open.runs(number, task);
     }
     connections.shutdown().await;
 }
@@ -228,12 +186,8 @@ async fn behind_balancer(
             return;
         }
     };
-    match guard.of(client) {
-        Some(guard) => greet(socket, client, tls, shared, guard).await,
-        None => {
-            shared.counters.refused_half_open.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    shared.ended_half_open(guard.is_of(client.ip()));
+    greet(socket, client, tls, shared, guard).await;
 }
 
 async fn client(socket: &mut TcpStream, peer: SocketAddr) -> std::io::Result<SocketAddr> {

@@ -17,8 +17,9 @@ use spine::Waiting;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use crate::half_open::HalfOpenGuard;
 use crate::limits::{CLOSE_LINGER, READ_BYTES, SETUP_READ_BYTES, WRITE_TIMEOUT};
-use crate::listen::{HalfOpenGuard, Shared};
+use crate::listen::Shared;
 use crate::publish::Live;
 
 /// Runs one connection to its end. Dropped early, its encoder counts as lost.
@@ -274,7 +275,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     );
                 }
                 self.shared.counters.refused_publishes.fetch_add(1, Ordering::Relaxed);
-                self.reject(now, stream_id, refused.to_string())
+                let told = self.reject(now, stream_id, refused.to_string());
+                // Who has taken it back meanwhile is not told, and goes all the same.
+                match self.live {
+                    Some(_) => told,
+                    None => told.and_then(|()| self.server.command(now, Command::Close)),
+                }
             }
         };
         if let Err(error) = result {

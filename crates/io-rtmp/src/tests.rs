@@ -1,5 +1,6 @@
-//! One connection against its door, over a pipe and in virtual time.
+//! One connection against its door, over a pipe and in virtual time; and strangers at a listener.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,16 +9,25 @@ use media::admission::{Admitted, Door, Left, Refused};
 use media::codec::h264::DecoderConfiguration;
 use media::properties::GroupStart;
 use media::{Publication, Slot};
+use proxy::network::Networks;
 use rtmp::amf0::Value;
+use rtmp::chunk::writer::Pieces;
+use rtmp::chunk::{ChunkWriter, Message};
 use rtmp::client::{Client, ClientError, Command, Config, Event, Target};
 use rtmp::{Kind, Secret};
 use sansio::stream::{Input, Output};
 use sansio::{Core, Poll};
 use spine::{Close, Limits, Location, NodeId, Origin, Path, Route, Takeover};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::listen::{Counters, shared};
+use crate::listen::{Common, Counters, HalfOpen, Shared, run};
+use crate::push::{Options, Push};
 use crate::session;
+
+fn common(door: Door, counters: Arc<Counters>, half_open: usize) -> Common {
+    Common { door, counters, half_open: HalfOpen::new(half_open), random: |seed| seed.fill(7) }
+}
 
 /// An encoder at its end of the pipe.
 struct Encoder {
@@ -31,10 +41,11 @@ impl Encoder {
     fn new(door: Door, key: &str) -> Self {
         let (socket, other) = duplex(64 << 10);
         let counters = Arc::new(Counters::default());
-        let shared = shared(door, counters.clone(), |seed| seed.fill(7));
-        let guard = shared.half_open().unwrap();
-        let peer = "192.0.2.1:9".parse().unwrap();
-        let session = tokio::spawn(session::run(other, peer, "rtmp", shared, guard));
+        let peer: SocketAddr = "192.0.2.1:9".parse().unwrap();
+        let common = common(door, counters.clone(), 1);
+        let (guard, _) = common.half_open.enter(Some(peer.ip()));
+        let session = session::run(other, peer, "rtmp", Shared::of(common), guard);
+        let session = tokio::spawn(session);
         let mut target = Target::parse("rtmp://a/live/x").unwrap();
         target.name = Secret::new(key);
         let client = Client::new(std::time::Instant::now(), Config::new(target, [7; 32]));
@@ -130,6 +141,39 @@ async fn who_is_refused_reads_why_and_is_cut_off_within_a_second() {
         assert_eq!(encoder.counted(), [1, 0, 0, 0], "{key}");
         encoder.closes_within(SECOND).await;
     }
+}
+
+/// Else a stranger had what an encoder may send, for ever: it is asked for and taken back in one go.
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_goes_also_when_it_was_taken_back() {
+    let door: Door = Arc::new(|_| Box::pin(async { Err(Refused::UnknownKey) }));
+    let mut encoder = Encoder::new(door, "key");
+    let mut words = vec![3; 1];
+    words.resize(1 + 2 * rtmp::handshake::PACKET_BYTES, 0);
+    let mut out = Pieces::default();
+    let mut writer = ChunkWriter::new();
+    for (stream_id, name, value) in [
+        (0, "connect", Value::object([("app", Value::text("live"))])),
+        (0, "createStream", Value::Null),
+        (1, "publish", Value::Null),
+        (0, "deleteStream", Value::Null),
+    ] {
+        let argument = match name {
+            "publish" => Value::text("guess"),
+            _ => Value::Number(1.0),
+        };
+        let mut payload = bytes::BytesMut::new();
+        let values = [Value::text(name), Value::Number(1.0), value, argument];
+        rtmp::amf0::encode_all(&values, &mut payload);
+        let (chunk_stream, type_id, payload) = (3, 20, payload.freeze());
+        let message = Message { chunk_stream, stream_id, type_id, timestamp: 0, payload };
+        writer.write(&message, &mut out);
+    }
+    words.extend(out.take().flatten());
+    encoder.socket.write_all(&words).await.unwrap();
+    let counters = encoder.counters.clone();
+    encoder.closes_within(SECOND).await;
+    assert_eq!(counters.refused_publishes.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
 /// Lets everybody in, on one broadcast; and how they left.
@@ -287,4 +331,42 @@ async fn a_packet_with_an_offset_of_nanoseconds_before_it_goes_on_air_at_its_tim
     assert!(timing.sync);
     // The timeline begins at one second: 999,999 ns later are 90 ticks of 90 kHz, all but rounding.
     assert!((90_089..=90_090).contains(&timing.decode), "{timing:?}");
+}
+
+/// A connection from an address of its own.
+async fn connect(to: SocketAddr, from: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 1, from], 0))).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// They have all places, and say nothing, or only the beginning; each second that they may is one without an encoder.
+#[tokio::test]
+async fn strangers_who_say_nothing_make_room_for_an_encoder() {
+    let origin = Origin::new(Limits::default());
+    let ((door, _), counters) = (open_door(&origin), Arc::new(Counters::default()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let common = common(door, counters.clone(), 4);
+    let served = run(listener, None, Networks::default(), common, std::future::pending());
+    let served = tokio::spawn(served);
+    let mut strangers = Vec::new();
+    for from in 1..=4 {
+        strangers.push(connect(to, from).await);
+    }
+    strangers[1].write_all(&[3; 100]).await.unwrap();
+    let target = Target::parse(&format!("rtmp://{to}/live/key")).unwrap();
+    let options = || Options { seed: [7; 32], four_ccs: Vec::new(), tls: None };
+    let encoder = Push::connect(target.clone(), options()).await.unwrap();
+    // Who came first is gone, and who is on the air has no place among them.
+    assert!(strangers[0].read(&mut [0; 9]).await.is_ok_and(|n| n == 0));
+    let ended = || counters.refused_half_open.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(ended(), 1);
+    strangers.push(connect(to, 5).await);
+    let another = Push::connect(target, options()).await.unwrap();
+    // What he had said may not have been read.
+    let _ = strangers[1].read_to_end(&mut Vec::new()).await;
+    assert_eq!(ended(), 2);
+    drop((encoder, another));
+    served.abort();
 }

@@ -248,7 +248,7 @@ fn text(admin: &Admin) -> String {
         ("rtmp_connections", "RTMP connections accepted.", &encoders.connections),
         (
             "rtmp_half_open_refused",
-            "RTMP connections refused: too many half open.",
+            "RTMP connections ended for others: too many half open.",
             &encoders.refused_half_open,
         ),
         (

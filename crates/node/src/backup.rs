@@ -263,6 +263,9 @@ async fn copy_objects(
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     missing.insert(key.as_str().to_owned());
                 }
+                Err(error) if unreadable(&from.join(key.as_str())) => {
+                    copied.damaged.push(format!("{} can't be read: {error}", key.as_str()));
+                }
                 Err(error) => {
                     return Err(error).with_context(|| format!("can't copy {}", key.as_str()));
                 }
@@ -302,13 +305,20 @@ fn copy_file(from: &Path, to: &Path) -> std::io::Result<u64> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
         Err(_) => {
             let partial: PathBuf = to.with_extension("partial");
-            let bytes = fs::copy(from, &partial)?;
+            let copied = fs::copy(from, &partial);
+            let bytes = copied.inspect_err(|_| drop(fs::remove_file(&partial)))?;
             File::open(&partial)?.sync_all()?;
             fs::rename(&partial, to)?;
             bytes
         }
     };
     Ok(bytes)
+}
+
+/// Whether it is the source that fails, as a disk with bad sectors does: what can still be read of that must get away from there.
+fn unreadable(from: &Path) -> bool {
+    let read = File::open(from).and_then(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
+    read.is_err()
 }
 
 #[cfg(test)]
@@ -435,6 +445,24 @@ mod tests {
         let differs = restored.differs.unwrap();
         assert!(differs.contains(&format!("{} bytes", made.bytes)), "{differs}");
         assert_eq!(named(&again, &videos[1]).await.len(), 2, "the rest is kept");
+    }
+
+    /// A folder in its place can't be read either.
+    #[tokio::test]
+    async fn what_can_not_be_read_is_named_and_the_rest_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+        let videos = data_directory(&data).await;
+        let key = named(&data, &videos[0]).await.into_iter().next().unwrap();
+        let file = data.join(MEDIA).join(key.as_str());
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        let copied = backup(&data, &to, |_| {}).await.unwrap();
+        assert_eq!((copied.videos, copied.objects, copied.missing), (2, 3, 0));
+        let words = format!("{} can't be read: ", key.as_str());
+        assert!(matches!(&copied.damaged[..], [said] if said.starts_with(&words)), "{copied:?}");
+        let restored = restore(&to, &folder.path().join("again"), |_| {}).await.unwrap();
+        assert_eq!((restored.objects, restored.missing), (3, 1));
     }
 
     #[tokio::test]

@@ -30,6 +30,12 @@ or let ffmpeg make a test picture with a tone:
       -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac demo.mp4
 In a clone of the project, `make run` fetches and makes one.";
 
+/// Whom a clip is of, as the text beside it says.
+pub(crate) fn credit(clip: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(clip.with_extension("txt")).ok()?;
+    text.lines().next().map(str::to_owned)
+}
+
 /// A clip that can be sent.
 pub(crate) struct Clip {
     place: Place,
@@ -43,9 +49,7 @@ impl Clip {
     pub(crate) async fn open(path: &Path) -> Result<Self> {
         let place = Place::File { path: path.to_owned(), again: true };
         let source = Source::open(place.clone()).await?;
-        let credit = std::fs::read_to_string(path.with_extension("txt")).ok();
-        let credit = credit.and_then(|text| text.lines().next().map(str::to_owned));
-        Ok(Self { place, source, credit })
+        Ok(Self { place, source, credit: credit(path) })
     }
 
     /// Publishes for ever; when the connection is lost, begins anew.

@@ -3,6 +3,7 @@
 //! A shell gives a program 1,024 (the soft limit), for the sake of programs that use `select`, and lets it have more (the hard
 //! limit). Who takes all of them with idle connections keeps encoders out and, as segments are files, empties recordings.
 
+use io_rtmp::limits::HALF_OPEN_MAX;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits::CONNECTIONS_MAX;
@@ -45,9 +46,19 @@ fn connections(of: u64) -> usize {
     usize::try_from(of / 4 * 3).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
 }
 
+/// RTMP and RTMPS connections that have not been admitted, over both listeners.
+pub(crate) fn half_open_encoders() -> usize {
+    half_open(most())
+}
+
+/// A quarter of what HTTP leaves: who says nothing leaves the rest to encoders, the recording and the database.
+fn half_open(of: u64) -> usize {
+    usize::try_from(of / 16).unwrap_or(usize::MAX).clamp(1, HALF_OPEN_MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::connections;
+    use super::{connections, half_open};
 
     #[test]
     fn a_quarter_is_left_for_what_is_no_connection() {
@@ -55,5 +66,6 @@ mod tests {
         assert_eq!(connections(256), 192);
         assert_eq!(connections(20_000), 15_000);
         assert_eq!(connections(u64::MAX), 15_000);
+        assert_eq!([0, 1_024, 20_000, u64::MAX].map(half_open), [1, 64, 1_250, 2_000]);
     }
 }

@@ -32,7 +32,7 @@ use crate::limits::STOP;
 use crate::past::Past;
 use crate::reload::{Holds, Reloadable, Report};
 use crate::retention::retain;
-use crate::{admin, quic, tls, web};
+use crate::{admin, descriptors, quic, tls, web};
 
 pub(crate) use self::data_dir::{API_TOKEN, DATABASE, MASTER_KEY, MEDIA, open_control};
 use self::data_dir::{api_token, lock, media_lost};
@@ -213,6 +213,12 @@ impl Node {
             "retention"
         });
         let encoders: Arc<io_rtmp::listen::Counters> = Arc::default();
+        let common = io_rtmp::listen::Common {
+            door: ingest.door(),
+            counters: encoders.clone(),
+            half_open: io_rtmp::listen::HalfOpen::new(descriptors::half_open_encoders()),
+            random: fill_random,
+        };
         let rtmps_tls = acceptors.as_ref().map(|a| a.rtmps.clone());
         for (listener, tls, which) in
             [(rtmp, None, Listener::Rtmp), (rtmps, rtmps_tls, Listener::Rtmps)]
@@ -222,9 +228,7 @@ impl Node {
                 listener,
                 tls,
                 config.proxy_protocol.trusted_at(which),
-                ingest.door(),
-                encoders.clone(),
-                fill_random,
+                common.clone(),
                 until_stop(stopped.clone()),
             );
             services.spawn(async move {
@@ -277,7 +281,7 @@ impl Node {
                 "the QUIC listener"
             });
         }
-        let inputs = own_inputs(&control, options.demo.is_some()).await?;
+        let inputs = own_inputs(&control, options.demo.as_deref()).await?;
         let counters: Arc<web::Counters> = Arc::default();
         let common = web::Common::of(&config, counters.clone());
         let certificate = acceptors.as_ref().map(|a| a.certificate.clone());

@@ -444,7 +444,7 @@ impl Packager {
             ticks_to_ns(frame.decode - held.decode, timescale) > BRIDGED_NS && begins.is_some()
         });
         self.main_ns = ticks_to_ns(frame.decode, timescale);
-        let ends = Ends::before_segment(begins.is_some());
+        let ends = self.ends_before(track, begins);
         self.emit_held(track, Some(&frame).filter(|_| !hole), ends, out);
         let Some(t) = self.tracks.get_mut(track) else { return };
         if let Some(start) = begins {
@@ -604,7 +604,9 @@ impl Packager {
             return false;
         };
         frame.discontinuity |= begins.is_some_and(|cut| cut.discontinuity);
-        self.emit_held(track, Some(&frame), Ends::before_segment(begins.is_some()), out);
+        let ends = self.ends_before(track, begins);
+        // What passes in between is not its time.
+        self.emit_held(track, Some(&frame).filter(|_| ends != Ends::Run), ends, out);
         if let Some(t) = self.tracks.get_mut(track) {
             if let Some(start) = begins {
                 t.rendition.begin(start);
@@ -684,6 +686,17 @@ impl Packager {
         let begun = self.cuts.iter().filter(|c| c.start.number >= first.start.number);
         let latest = begun.take_while(|c| c.present_ns <= middle).last();
         latest.unwrap_or(first).start
+    }
+
+    /// What ends with the held frame of a track that goes by the cuts of others, where this begins behind it. Where numbers pass in
+    /// between nobody could know which one comes.
+    fn ends_before(&self, track: usize, begins: Option<SegmentStart>) -> Ends {
+        let current = self.tracks.get(track).and_then(|t| t.rendition.segment());
+        match (begins, current) {
+            (None, _) => Ends::Part,
+            (Some(start), Some(current)) if start.number > current + 1 => Ends::Run,
+            (Some(_), _) => Ends::Segment,
+        }
     }
 
     /// Too far before the first cut there is nothing to belong to.

@@ -86,8 +86,8 @@ impl Drop for Share {
     }
 }
 
-/// Who has IPv6 has a /64 of it at least.
-fn customer(address: IpAddr) -> IpAddr {
+/// Whom connections from this address are counted for: who has IPv6 has a /64 of it at least.
+pub fn customer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 => v4,

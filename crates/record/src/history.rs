@@ -47,7 +47,8 @@ pub enum HistoryError {
 impl HistoryError {
     /// It is not there, or not what it was; else it could not be had at the moment.
     fn is_loss(&self) -> bool {
-        matches!(self, Self::Damaged(..) | Self::Name(_) | Self::Read(ReadError::NotFound))
+        let lost = matches!(self, Self::Read(ReadError::NotFound | ReadError::Short));
+        lost || matches!(self, Self::Damaged(..) | Self::Name(_))
     }
 }
 
@@ -228,16 +229,13 @@ impl History {
         Ok(Some(Arc::new(recording)))
     }
 
-    /// The numbers of a video whose objects are gone, if any is known to be: the store says which are there.
+    /// The numbers of a video whose objects are gone, if any is known to be: the store says which are there, and whole.
     async fn gone(&self, uid: &VideoUid, records: &[SegmentRecord]) -> BTreeSet<u64> {
         if !self.state().recordings.get(uid).is_some_and(|kept| kept.gone) {
             return BTreeSet::new();
         }
         match self.store.list(uid.as_str()).await {
-            Ok(there) => {
-                let there = there.into_iter().map(|(key, _)| key).collect();
-                Recording::absent(uid, records, &there)
-            }
+            Ok(there) => Recording::absent(uid, records, &there.into_iter().collect()),
             // It says nothing for a moment: what it lacks is found again.
             Err(error) => {
                 tracing::warn!(video = %uid, %error, "can't look at what a recording has lost");
@@ -379,7 +377,7 @@ impl History {
         }
     }
 
-    /// Ranges of an object that the index names; none if it is gone.
+    /// Ranges of an object that the index names; none if it is gone, or less of it is left.
     pub(crate) async fn ranges(
         &self,
         video: &VideoUid,
@@ -393,7 +391,7 @@ impl History {
                 }
                 Ok(Some(read))
             }
-            Err(ReadError::NotFound) => {
+            Err(ReadError::NotFound | ReadError::Short) => {
                 self.not_there(video, key).await;
                 Ok(None)
             }

@@ -5,14 +5,30 @@ use package::Index;
 use package::properties::{Malformed, Part, Segment};
 use spine::Location;
 
-/// Adds one record's tracks, as if their parts had come in live; as a gap, if its object is `gone`. A gap without tracks adds
-/// nothing: the index says itself what lies between two segments. A track that does not fit keeps none of the others out.
-pub(crate) fn add(index: &mut Index, record: &SegmentRecord, gone: bool) -> Result<(), Malformed> {
-    let added = record.tracks.iter().map(|track| match gone {
-        true => add_track(index, record, &track.clone().lost()),
-        false => add_track(index, record, track),
-    });
-    added.fold(Ok(()), Result::and)
+/// Adds one record's tracks, as if their parts had come in live; as a gap, if its object is `gone`, or of a track whose
+/// initialisation segment nobody `has`. A gap without tracks adds nothing: the index says itself what lies between two segments. A
+/// track that does not fit keeps none of the others out.
+pub(crate) fn add(
+    index: &mut Index,
+    record: &SegmentRecord,
+    gone: bool,
+    has: &dyn Fn(u64) -> bool,
+) -> Result<(), Malformed> {
+    let mut added = Ok(());
+    for track in &record.tracks {
+        let init = match has(track.init) {
+            true => Some(track.init),
+            // Players load what lists name, before gaps too: it is listed with the one before, if there is any.
+            false => index.rendition(&track.name).and_then(|r| Some(r.segments.back()?.info.init)),
+        };
+        let Some(init) = init else { continue };
+        let one = match gone || init != track.init {
+            true => add_track(index, record, &TrackRecord { init, ..track.clone().lost() }),
+            false => add_track(index, record, track),
+        };
+        added = added.and(one);
+    }
+    added
 }
 
 fn add_track(
@@ -104,7 +120,7 @@ mod tests {
             for number in 0..back + 3 {
                 let both = number < 3 || number >= back;
                 let names = if both { &["video", "audio"][..] } else { &["audio"] };
-                add(&mut index, &record(number, names), false).unwrap();
+                add(&mut index, &record(number, names), false, &|_| true).unwrap();
             }
             let (video, audio) =
                 (index.rendition("video").unwrap(), index.rendition("audio").unwrap());
@@ -123,11 +139,11 @@ mod tests {
     #[test]
     fn a_track_that_does_not_fit_keeps_none_of_the_others_out() {
         let mut index = Index::new();
-        add(&mut index, &record(0, &["audio", "video"]), false).unwrap();
+        add(&mut index, &record(0, &["audio", "video"]), false, &|_| true).unwrap();
         let mut damaged = record(1, &["audio", "video"]);
         damaged.tracks[0].start = u64::MAX;
-        assert!(add(&mut index, &damaged, false).is_err());
-        add(&mut index, &record(2, &["audio", "video"]), false).unwrap();
+        assert!(add(&mut index, &damaged, false, &|_| true).is_err());
+        add(&mut index, &record(2, &["audio", "video"]), false, &|_| true).unwrap();
         let gaps = |name: &str| {
             let segments = &index.rendition(name).unwrap().segments;
             segments.iter().map(|s| s.info.gap).collect::<Vec<_>>()

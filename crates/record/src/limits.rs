@@ -16,6 +16,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Puts of one broadcast at one time: a slow store is used in parallel, commits stay in order.
 pub const PUTS: usize = 4;
 
+/// An initialisation segment is stored again with the first segment that is so many behind the one that has it: where the index
+/// has lost a page, of 64 records, what comes behind it can be decoded all the same. It has a kilobyte.
+pub const INIT_AGAIN: u64 = 16;
+
 /// Classes of the time from a segment's last part to its commit, in milliseconds: from a disk that acknowledges at once,
 /// by the 20 ms that one machine should stay under, to one that is about to lose segments.
 pub const COMMIT_MS: [u64; 10] = [1, 5, 10, 20, 50, 100, 500, 1_000, 10_000, 30_000];

@@ -1,6 +1,6 @@
 //! The recorder of one broadcast: follow, put (several at once), commit (in order), seal pages.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::pin::Pin;
@@ -17,7 +17,9 @@ use store::{Key, Kind, Object, PutError, Store};
 use tokio::sync::watch;
 
 use crate::follow::{Follower, News};
-use crate::limits::{OWNER_WAIT, PATIENCE, PUTS, RECORDS_WAITING, RESERVE_AHEAD, RETRY, RETRY_MAX};
+use crate::limits::{
+    INIT_AGAIN, OWNER_WAIT, PATIENCE, PUTS, RECORDS_WAITING, RESERVE_AHEAD, RETRY, RETRY_MAX,
+};
 use crate::segment::Sealed;
 use crate::space::Space;
 use crate::status::{Backlog, Status, Waiting};
@@ -75,8 +77,8 @@ pub struct Recorder {
     status: Arc<Status>,
     queue: VecDeque<(Sealed, Instant, Waiting)>,
     putting: FuturesOrdered<Task<Stored>>,
-    /// Initialisation segments that some stored object has.
-    inits: BTreeSet<u64>,
+    /// The number of the newest stored object that has an initialisation segment.
+    inits: BTreeMap<u64, u64>,
     /// What can be committed, and since when it was whole; nothing for what has no bytes.
     ready: VecDeque<(SegmentRecord, Option<Instant>)>,
     catalog: Option<Bytes>,
@@ -123,7 +125,7 @@ impl Recorder {
             status,
             queue: VecDeque::new(),
             putting: FuturesOrdered::new(),
-            inits: BTreeSet::new(),
+            inits: BTreeMap::new(),
             // Its commit fills in the others.
             ready: setup.gap.last().map(|number| (gap(number), None)).into_iter().collect(),
             catalog: None,
@@ -171,7 +173,8 @@ impl Recorder {
                     self.take(news);
                 }
                 Some(stored) = self.putting.next(), if !self.putting.is_empty() => {
-                    self.inits.extend(stored.inits);
+                    let number = stored.record.number;
+                    self.inits.extend(stored.inits.into_iter().map(|id| (id, number)));
                     self.push_record(stored.record, stored.since);
                 }
                 committed = maybe(&mut committing), if committing.is_some() => {
@@ -270,7 +273,10 @@ impl Recorder {
                 self.putting.push_back(Box::pin(async move { Stored::nothing(record) }));
                 continue;
             }
-            let fresh = sealed.inits().into_iter().filter(|id| !self.inits.contains(id));
+            let has = |id: &u64| {
+                self.inits.get(id).is_some_and(|number| sealed.number < number + INIT_AGAIN)
+            };
+            let fresh = sealed.inits().into_iter().filter(|id| !has(id));
             let inits: Vec<(u64, Bytes)> =
                 fresh.filter_map(|id| Some((id, self.follower.init(id)?))).collect();
             let put = Put {

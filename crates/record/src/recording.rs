@@ -73,15 +73,21 @@ impl Recording {
         gone: BTreeSet<u64>,
     ) -> Self {
         let (mut index, mut inits) = (Index::new(), BTreeMap::new());
-        for (i, record) in records.iter().enumerate() {
-            let is_gone = gone.contains(&record.number);
-            if let Err(error) = index::add(&mut index, record, is_gone) {
-                tracing::error!(video = %video.uid, segment = record.number, %error, "in no order");
-            }
-            for track in record.tracks.iter().filter(|_| record.object.is_some() && !is_gone) {
+        let is_gone = |record: &SegmentRecord| gone.contains(&record.number);
+        let stored = |record: &SegmentRecord| record.object.is_some() && !is_gone(record);
+        for (i, record) in records.iter().enumerate().filter(|(_, record)| stored(record)) {
+            for track in &record.tracks {
                 if let Some(range) = &track.init_at {
                     inits.entry(track.init).or_insert((i, range.clone()));
                 }
+            }
+        }
+        let listed = catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
+        let in_catalog = |id| listed.as_ref().is_some_and(|list| init_in(list, id).is_some());
+        let has = |id| inits.contains_key(&id) || in_catalog(id);
+        for record in &records {
+            if let Err(error) = index::add(&mut index, record, is_gone(record), &has) {
+                tracing::error!(video = %video.uid, segment = record.number, %error, "in no order");
             }
         }
         if !video.live() {
@@ -101,24 +107,24 @@ impl Recording {
         !self.gone.is_empty() && object.object().is_ok_and(|object| self.is_gone(object.number))
     }
 
-    /// Of the records that have an object, those whose one is not among these: their numbers.
+    /// Of the records that have an object, those whose one is not among these with their sizes, or is shorter there: their numbers.
     pub(crate) fn absent(
         video: &VideoUid,
         records: &[SegmentRecord],
-        there: &BTreeSet<Key>,
+        there: &BTreeMap<Key, u64>,
     ) -> BTreeSet<u64> {
+        let whole = |record: &SegmentRecord, object: Key| {
+            there.get(&object).is_some_and(|bytes| *bytes >= record.bytes)
+        };
         let gone = records.iter().filter(|record| {
-            key(video.as_str(), record).is_some_and(|object| !there.contains(&object))
+            key(video.as_str(), record).is_some_and(|object| !whole(record, object))
         });
         gone.map(|record| record.number).collect()
     }
 
     /// An initialisation segment as the catalog has it, whose object may be gone.
     pub(crate) fn init_of_catalog(&self, id: u64) -> Option<Bytes> {
-        let catalog = Catalog::parse(self.catalog.as_deref()?).ok()?;
-        let id = format!("{id:014x}");
-        let track = catalog.tracks.iter().find(|t| t.init_ref.as_ref() == Some(&id))?;
-        catalog.init_of(track)
+        init_in(&Catalog::parse(self.catalog.as_deref()?).ok()?, id)
     }
 
     /// What whoever delivers it derives of all this, once: it never changes. Of one type, for one reader.
@@ -212,6 +218,12 @@ impl Recording {
             }
         }
     }
+}
+
+fn init_in(catalog: &Catalog, id: u64) -> Option<Bytes> {
+    let id = format!("{id:014x}");
+    let track = catalog.tracks.iter().find(|t| t.init_ref.as_ref() == Some(&id))?;
+    catalog.init_of(track)
 }
 
 /// Where a segment or a part is in its record's object.

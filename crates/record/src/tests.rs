@@ -120,6 +120,7 @@ struct Live {
     open: BTreeMap<&'static str, (spine::group::Producer, spine::group::SubgroupProducer)>,
     index: Index,
     epoch: u64,
+    init: u64,
     media: Media,
     /// Its last producers: `init` and `catalog` last as long as packaging.
     packaging: Vec<track::Producer>,
@@ -138,6 +139,7 @@ impl Live {
             open: BTreeMap::new(),
             index: Index::new(),
             epoch,
+            init: INIT_ID,
             media: BTreeMap::new(),
             packaging: Vec::new(),
             _origin: origin,
@@ -148,16 +150,17 @@ impl Live {
     }
 
     fn alone(&mut self, name: TrackName, group: u64, bytes: &'static [u8]) {
-        let now = Instant::now();
         let info = TrackInfo { pinned: true, ..TrackInfo::default() };
         let track = self.producer.consume().derive(name, info).unwrap();
-        let group = track.group(group, now).unwrap();
-        let subgroup = group.subgroup(0, now).unwrap();
-        let payload = track.budget().payload(Bytes::from_static(bytes));
-        subgroup.write(Header::new(0, now), vec![payload]).unwrap();
-        subgroup.fin();
-        group.end(Some(0), now);
+        write_alone(&track, group, bytes);
         self.packaging.push(track);
+    }
+
+    /// All tracks have another configuration from now on.
+    fn change(&mut self, init: u64) {
+        self.init = init;
+        let track = self.packaging.iter().find(|track| *track.name() == INIT);
+        write_alone(track.unwrap(), init, b"another initialisation segment");
     }
 
     /// One part of segment `number`; the last one ends it.
@@ -183,7 +186,7 @@ impl Live {
             discontinuity: discontinuities > 0 && !self.open_since(name),
             discontinuity_sequence: discontinuities,
             gap: false,
-            init: INIT_ID,
+            init: self.init,
         };
         let properties = encode(&part, (object == 0).then_some(&segment));
         let bytes = format!("{name} {number}.{object} ").repeat(100).into_bytes();
@@ -239,6 +242,17 @@ impl Live {
         self.index.end();
         (self.index, self.media)
     }
+}
+
+/// An object by itself.
+fn write_alone(track: &track::Producer, group: u64, bytes: &'static [u8]) {
+    let now = Instant::now();
+    let group = track.group(group, now).unwrap();
+    let subgroup = group.subgroup(0, now).unwrap();
+    let payload = track.budget().payload(Bytes::from_static(bytes));
+    subgroup.write(Header::new(0, now), vec![payload]).unwrap();
+    subgroup.fin();
+    group.end(Some(0), now);
 }
 
 fn playlists(index: &Index) -> Vec<Option<String>> {

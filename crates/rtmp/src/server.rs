@@ -236,7 +236,8 @@ impl Server {
                     }
                 }
                 State::Connected(session) => {
-                    let before = session.is_publishing() || session.has_offer();
+                    // What is offered and taken back again is no publish: a stranger could go on so for ever.
+                    let before = session.is_publishing();
                     session.read(incoming, &mut self.connection)?;
                     if before && !session.is_publishing() {
                         self.setup_deadline = now + self.config.setup_timeout;

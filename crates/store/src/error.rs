@@ -74,10 +74,13 @@ pub enum ReadError {
     /// There is none, or no longer.
     #[error("no such object")]
     NotFound,
+    /// It ends before the range does: something has cut it off.
+    #[error("the object is shorter than it was")]
+    Short,
     /// It is larger than what is read as a whole.
     #[error("an object larger than {} bytes", crate::limits::READ_BYTES)]
     TooLarge,
-    /// The disk, or the network to it; or the range is not in it.
+    /// The disk, or the network to it.
     #[error("the object could not be read: {0}")]
     Failed(String),
 }

@@ -88,13 +88,27 @@ impl Store {
         Ok(found.bytes().await?)
     }
 
-    /// Bytes of an object; each range must be in it and not empty.
+    /// Bytes of an object, as it was put: each range must be in that and not empty.
     pub async fn read_ranges(
         &self,
         key: &Key,
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, ReadError> {
-        Ok(self.objects.get_ranges(&key.path(), ranges).await?)
+        let error = match self.objects.get_ranges(&key.path(), ranges).await {
+            Ok(read) => {
+                let whole = |(bytes, range): (&Bytes, &Range<u64>)| {
+                    bytes.len() as u64 == range.end.saturating_sub(range.start)
+                };
+                let whole = read.iter().zip(ranges).all(whole);
+                return if whole { Ok(read) } else { Err(ReadError::Short) };
+            }
+            Err(error) => ReadError::from(error),
+        };
+        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+        match self.objects.head(&key.path()).await {
+            Ok(found) if found.size < end => Err(ReadError::Short),
+            _ => Err(error),
+        }
     }
 
     /// The objects of a video with their sizes, in the order of their names. Names that are not ours

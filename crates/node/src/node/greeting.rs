@@ -1,17 +1,18 @@
 //! What a node begins with: its first inputs, the demo, and what there is to say about them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use control::{Control, DocumentError, DocumentKey, Expect, InputSettings, InputUid, Page};
+use control::{Control, DocumentError, DocumentKey, Expect, Input, InputSettings, InputUid, Page};
 use rtmp::client::Target;
 
 use super::data_dir::API_TOKEN;
 use super::{Node, Options, fill_random, random};
 use crate::banner::{Banner, SecurePage};
 use crate::config::Config;
-use crate::demo::Clip;
+use crate::demo::{Clip, credit};
 use crate::ingest::now_ms;
 
 impl Node {
@@ -121,26 +122,37 @@ pub(super) struct OwnInputs {
 const DEMO_NAME: &str = "Demo";
 const FIRST_NAME: &str = "My live input";
 
-pub(super) async fn own_inputs(control: &Control, demo: bool) -> Result<OwnInputs> {
+/// `demo`: its clip, if there is to be one.
+pub(super) async fn own_inputs(control: &Control, demo: Option<&Path>) -> Result<OwnInputs> {
     // They are the oldest ones, unless their owner has deleted them.
     let page = Page { newest_first: false, rows: 10, ..Page::default() };
     let oldest = control.inputs(page).await.context("can't read the live inputs")?.rows;
     let known = demo_input(control).await.context("can't read which input is the demo's")?;
-    let first = match oldest.iter().find(|input| Some(&input.uid) != known.as_ref()) {
+    let earlier = || demo.and_then(|clip| earlier_demo(&oldest, &credit(clip)?));
+    let found = known.clone().or_else(earlier);
+    let first = match oldest.iter().find(|input| Some(&input.uid) != found.as_ref()) {
         Some(input) => input.uid.clone(),
         None => create(control, FIRST_NAME).await?,
     };
-    let demo = match (demo, known) {
-        (false, _) => None,
-        (true, Some(input)) => Some(input),
-        (true, None) => {
-            let input = create(control, DEMO_NAME).await?;
-            let named = Bytes::from(input.to_string());
-            control.put_document(demo_key()?, named, Expect::Any).await?;
-            Some(input)
-        }
+    if demo.is_none() {
+        return Ok(OwnInputs { first, demo: None });
+    }
+    let demo = match found {
+        Some(input) => input,
+        None => create(control, DEMO_NAME).await?,
     };
-    Ok(OwnInputs { first, demo })
+    if known.is_none() {
+        let named = Bytes::from(demo.to_string());
+        control.put_document(demo_key()?, named, Expect::Any).await?;
+    }
+    Ok(OwnInputs { first, demo: Some(demo) })
+}
+
+/// That of a version that did not write down which one it is: what it had called it, with whom this clip is of, nobody calls theirs.
+fn earlier_demo(oldest: &[Input], credit: &str) -> Option<InputUid> {
+    let name = serde_json::Value::from(demo_name(Some(credit)));
+    let named = oldest.iter().find(|input| input.settings.meta.get("name") == Some(&name));
+    named.map(|input| input.uid.clone())
 }
 
 /// The input that was made for the demo, by its id: others may have any name.
@@ -157,16 +169,17 @@ fn demo_key() -> Result<DocumentKey> {
 
 /// Licences ask that the author is named where a film is watched: in its title.
 async fn credit_demo(control: &Control, input: &InputUid, credit: Option<&str>) -> Result<()> {
-    let name = match credit {
-        Some(credit) => format!("{DEMO_NAME}: {credit}"),
-        None => DEMO_NAME.to_owned(),
-    };
+    let name = demo_name(credit);
     let named = move |settings: &mut InputSettings| {
         settings.meta.insert("name".to_owned(), name.into());
         Ok::<_, DocumentError>(())
     };
     control.change_input(input, named, now_ms()).await?;
     Ok(())
+}
+
+fn demo_name(credit: Option<&str>) -> String {
+    credit.map_or_else(|| DEMO_NAME.to_owned(), |credit| format!("{DEMO_NAME}: {credit}"))
 }
 
 async fn create(control: &Control, name: &str) -> Result<InputUid> {
@@ -188,7 +201,8 @@ mod tests {
         let key = MasterKey::new(&[7; 32]);
         let control = Control::open(&folder.path().join("db"), key).unwrap();
         let own = create(&control, "Demo: our product").await.unwrap();
-        let inputs = own_inputs(&control, true).await.unwrap();
+        let clip = folder.path().join("clip.mp4");
+        let inputs = own_inputs(&control, Some(&clip)).await.unwrap();
         let demo = inputs.demo.unwrap();
         assert!(inputs.first == own && demo != own);
         credit_demo(&control, &demo, Some("its author")).await.unwrap();
@@ -203,11 +217,27 @@ mod tests {
             Ok::<_, DocumentError>(())
         };
         control.change_input(&demo, rename, 1).await.unwrap();
-        assert_eq!(own_inputs(&control, true).await.unwrap().demo, Some(demo.clone()));
+        assert_eq!(own_inputs(&control, Some(&clip)).await.unwrap().demo, Some(demo.clone()));
         control.delete_input(&demo, Expect::Any, 1).await.unwrap();
-        let again = own_inputs(&control, true).await.unwrap();
+        let again = own_inputs(&control, Some(&clip)).await.unwrap();
         assert!(
             again.first == own && again.demo.is_some_and(|again| again != own && again != demo)
         );
+    }
+
+    #[tokio::test]
+    async fn the_demo_of_a_version_that_did_not_write_it_down_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let control = Control::open(&folder.path().join("db"), MasterKey::new(&[7; 32])).unwrap();
+        let old = create(&control, "Demo: its author, CC BY").await.unwrap();
+        let own = create(&control, FIRST_NAME).await.unwrap();
+        let [clip, other] = ["clip.mp4", "other.mp4"].map(|name| folder.path().join(name));
+        std::fs::write(clip.with_extension("txt"), "its author, CC BY\nand more\n").unwrap();
+        std::fs::write(other.with_extension("txt"), "somebody else").unwrap();
+        // Known from then on, whatever clip there is.
+        for clip in [&clip, &other] {
+            let inputs = own_inputs(&control, Some(clip)).await.unwrap();
+            assert_eq!((inputs.first, inputs.demo), (own.clone(), Some(old.clone())));
+        }
     }
 }

@@ -535,6 +535,13 @@ fn who_takes_all_connections_leaves_files_to_encoders_and_recordings() {
     wait_until("all of them to be taken", 10, || (refused()[1] > 0).then_some(()));
     let open = server.metric("http_connections_open");
     assert!((170..=192).contains(&open), "three quarters of 256 are taken: {open}");
+    // A quarter of the rest is for who says nothing where encoders come: of those the oldest goes.
+    let silent: Vec<_> = (110..114).map(|from| crowd(&server, "rtmp", from)).collect();
+    wait_until("the last of them to be let in", 10, || {
+        (server.metric("rtmp_connections_total") > 4 * 60).then_some(())
+    });
+    let open = server.metric("rtmp_connections_open");
+    assert!(open <= 20, "16 are half open: {open}");
     // Who is on the air stays, another one finds what it needs, and both are recorded.
     let mut after = clip.publish(&second.rtmp, -1);
     let committed = || server.metric("segment_commit_seconds_count");
@@ -542,7 +549,7 @@ fn who_takes_all_connections_leaves_files_to_encoders_and_recordings() {
     wait_until("two broadcasts with recordings", 30, || {
         (server.metric("broadcasts") == 2 && committed() >= until).then_some(())
     });
-    drop((first_crowd, crowds));
+    drop((first_crowd, crowds, silent));
     for encoder in [&mut before, &mut after] {
         assert!(encoder.ended().is_none(), "let go: {}", encoder.output());
         encoder.terminate();

@@ -83,6 +83,9 @@ async fn a_lost_page_of_the_index_is_a_gap_until_it_is_back() {
         }
         assert_eq!(listed(&history).await, expect, "page {page}");
         assert!(history.missing() > 0);
+        // Also what the lost one had first.
+        let init = history.file(video, "video.cmaf", File::Init(INIT_ID)).await.unwrap();
+        assert_eq!(init.unwrap(), &b"the initialisation segment"[..], "page {page}");
         // What it names is not known, and no orphan.
         let there = objects().await;
         assert!(history.tidy(video).await.is_err(), "page {page}");
@@ -98,6 +101,93 @@ async fn a_lost_page_of_the_index_is_a_gap_until_it_is_back() {
         assert_eq!(objects().await, 142);
         let (named, lost) = history.named_or_there(video).await.unwrap();
         assert_eq!((named.len(), lost), (142, false));
+    }
+}
+
+/// Nobody can decode them, and what they begin with is 404: no list names it.
+#[tokio::test]
+async fn what_only_a_lost_page_says_how_to_decode_is_a_gap() {
+    const OTHER: u64 = 0x2f;
+    const THIRD: u64 = 0x3f;
+    // Where the second configuration begins and ends, and which page is lost: what is listed, how many are gaps, and the
+    // initialisation segments.
+    for (other, third, page, expect) in [
+        (122, 134, 1, (200, 64 + 6, vec![INIT_ID, THIRD])),
+        // It was stored again behind the page.
+        (122, 144, 1, (200, 64, vec![INIT_ID, OTHER, THIRD])),
+        // Nothing stands before them.
+        (58, 70, 0, (130, 0, vec![THIRD])),
+    ] {
+        let node = Node::new().await;
+        let claimed = node.claim(1).await;
+        let video = &claimed.owned.video;
+        let mut live = Live::new(claimed.owned.epoch.0);
+        let running = record(&node, &live, &claimed, &WIDE);
+        for number in 0..200 {
+            match number {
+                _ if number == other => live.change(OTHER),
+                _ if number == third => live.change(THIRD),
+                _ => {}
+            }
+            live.both(claimed.first_segment + number);
+            settle().await;
+        }
+        live.end();
+        assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+        node.control.release(&claimed.owned, End::Goodbye, NOW).await.unwrap();
+        let pages = node.control.committed_index(video, 0..1 << 40).await.unwrap().pages;
+        std::fs::remove_file(node.media().join(&pages[page].object)).unwrap();
+        let recording = node.history.recording(video).await.unwrap().unwrap();
+        let list = playlists(&recording.index)[3].clone().unwrap();
+        let inits = [INIT_ID, OTHER, THIRD].map(|id| (id, format!("init-{id:014x}.mp4")));
+        let named = inits.into_iter().filter(|(_, file)| list.contains(file)).map(|(id, _)| id);
+        let named: Vec<u64> = named.collect();
+        for id in &named {
+            let init = node.history.file(video, "video.cmaf", File::Init(*id)).await.unwrap();
+            assert!(init.is_some(), "{id:x} of {other} to {third}");
+        }
+        let gaps = list.matches("#EXT-X-GAP").count();
+        assert_eq!((list.matches("#EXTINF").count(), gaps, named), expect, "{other} to {third}");
+    }
+}
+
+/// As a file system may leave it that was repaired.
+#[tokio::test]
+async fn an_object_that_is_shorter_than_it_was_is_a_gap_until_it_is_whole() {
+    let node = Node::new().await;
+    let claimed = node.claim(1).await;
+    let video = &claimed.owned.video;
+    let mut live = Live::new(claimed.owned.epoch.0);
+    let running = record(&node, &live, &claimed, &WIDE);
+    let number = claimed.first_segment + 1;
+    (number - 1..number + 2).for_each(|number| live.both(number));
+    live.end();
+    assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+    node.control.release(&claimed.owned, End::Goodbye, NOW).await.unwrap();
+    let objects = node.store.list(video.as_str()).await.unwrap();
+    let of = |key: &store::Key| key.object().unwrap().number;
+    let object = objects.iter().map(|(key, _)| key).find(|key| of(key) == number).unwrap();
+    let path = node.media().join(object.as_str());
+    let whole = std::fs::read(&path).unwrap();
+    for left in [0, whole.len() / 2, whole.len() - 1] {
+        let history = History::new(node.control.clone(), node.store.clone());
+        let gaps = async || {
+            let recording = history.recording(video).await.unwrap().unwrap();
+            let lists = playlists(&recording.index).into_iter().flatten();
+            lists.map(|list| list.matches("#EXT-X-GAP").count()).collect::<Vec<_>>()
+        };
+        // Sound is behind the pictures.
+        let file = File::Segment { epoch: claimed.owned.epoch.0, number };
+        let sound = async || history.file(video, "audio.cmaf", file).await.unwrap();
+        let before = sound().await;
+        assert!(before.is_some() && gaps().await.iter().all(|gaps| *gaps == 0));
+        std::fs::write(&path, &whole[..left]).unwrap();
+        assert_eq!(sound().await, None, "{left}");
+        assert!(gaps().await.iter().all(|gaps| *gaps == 1), "{left}: {:?}", gaps().await);
+        std::fs::write(&path, &whole).unwrap();
+        history.forget(video);
+        assert!(gaps().await.iter().all(|gaps| *gaps == 0), "{left}");
+        assert_eq!(sound().await, before, "{left}");
     }
 }
 

@@ -189,6 +189,24 @@ fn slow_peers_meet_their_deadlines() {
         Some(ServerError::Peer(PeerFault::SetupTimeout(limits::SETUP_TIMEOUT)))
     );
 
+    // Nor does what is taken back each time.
+    for asks in ["publish", "play"] {
+        let mut pair = liar(6);
+        say(&mut pair, 0, "connect", 1.0, &[]);
+        for stream_id in 1..=10 {
+            say(&mut pair, 0, "createStream", 2.0, &[Value::Null]);
+            say(&mut pair, stream_id, asks, 0.0, &[Value::Null, Value::text(KEY)]);
+            let number = Value::Number(stream_id.into());
+            say(&mut pair, 0, "deleteStream", 0.0, &[Value::Null, number]);
+            pair.advance(Duration::from_secs(1));
+        }
+        assert_eq!(
+            pair.b.error,
+            Some(ServerError::Peer(PeerFault::SetupTimeout(limits::SETUP_TIMEOUT))),
+            "{asks}"
+        );
+    }
+
     // The owner may think for as long as it likes; then silence counts.
     let mut pair = publishing_liar(6, false);
     pair.advance(Duration::from_secs(600));
