@@ -162,10 +162,10 @@ it('goes live from where it has just been sought to, whatever the engine says of
 describe('the way back to MoQ', () => {
   /** Lost once, which is tried again after two seconds. */
   async function loseOnce(why: 'gone' | 'narrow', levels: Level[] = []): Promise<void> {
-    let lose: EngineEvents['onPathLost'] = () => {};
+    let lose = (_why: 'gone' | 'narrow') => {};
     stood.start = (_, { moq }, events) => {
       ways.push(moq === null ? 'Low latency' : 'Real time');
-      if (moq !== null) lose = events.onPathLost;
+      if (moq !== null) lose = (why) => events.onPathLost(why);
       return Promise.resolve({ ...engine(ways.at(-1) ?? 'HLS'), levels: () => levels, carriesBps: () => stood.carriesBps });
     };
     await watch({ autoplay: '' });

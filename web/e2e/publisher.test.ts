@@ -18,7 +18,7 @@ const failed: string[] = [];
 let lost = 0;
 /** PUBLISH_NAMESPACE of the session: how each one ends, and what the next ones are answered instead of yes. */
 const announced: (() => void)[] = [];
-const refusals: unknown[] = [];
+const refusals: Error[] = [];
 /** Whether the server answers; and what was asked of it. */
 let answers = true;
 const pinged: unknown[] = [];
@@ -52,7 +52,7 @@ vi.mock('../src/moq/session', () => ({
       };
       const publishNamespace = () => {
         const refusal = refusals.shift();
-        if (refusal !== undefined) return Promise.reject(refusal as Error);
+        if (refusal !== undefined) return Promise.reject(refusal);
         return Promise.resolve({ ended: new Promise<void>((resolve) => void announced.push(resolve)) });
       };
       const ping = (track: unknown, patienceMs: number) => {
