@@ -162,7 +162,7 @@ it('goes live from where it has just been sought to, whatever the engine says of
 describe('the way back to MoQ', () => {
   /** Lost once, which is tried again after two seconds. */
   async function loseOnce(why: 'gone' | 'narrow', levels: Level[] = []): Promise<void> {
-    let lose = (_why: 'gone' | 'narrow') => {};
+    let lose: (why: 'gone' | 'narrow') => void = () => {};
     stood.start = (_, { moq }, events) => {
       ways.push(moq === null ? 'Low latency' : 'Real time');
       if (moq !== null) lose = (why) => events.onPathLost(why);
