@@ -1,11 +1,12 @@
 // Broadcasts from the page /publish in headless Chromium and changes what is shown and heard while it is live; viewers of the same
-// browser watch over MoQ, frame by frame and in whole parts:
+// browser watch over MoQ, frame by frame and in whole parts. In the end it waits for another encoder to take its place:
 //   node devices.mjs --server http://HOST --input UID --key KEY
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import { launch, Missing } from './lib/chromium.mjs';
 import { installMeasure } from './lib/measure.mjs';
 import { print } from './lib/script.mjs';
+import { udpRelay } from './lib/udp-relay.mjs';
 
 const { values: options } = parseArgs({ options: { server: { type: 'string' }, input: { type: 'string' }, key: { type: 'string' } } });
 
@@ -20,19 +21,27 @@ await print(main);
 
 async function main() {
   for (const name of ['server', 'input', 'key']) if (!options[name]) throw new Missing(`--${name} is missing`);
+  const { port } = await (await fetch(`${options.server}/moq.json`)).json();
+  const relay = await udpRelay(new URL(options.server).hostname, port);
   const browser = await launch({ extraArgs: ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--auto-select-desktop-capture-source=Entire screen'] });
   try {
-    return await broadcast(browser);
+    return await broadcast(browser, relay);
   } finally {
     await browser.close();
+    relay.close();
   }
 }
 
-async function broadcast(browser) {
-  const context = await browser.newContext({ viewport: { width: 800, height: 600 }, ignoreHTTPSErrors: true });
+async function broadcast(browser, relay) {
+  // The page's policy names the server's own port, not the relay's.
+  const context = await browser.newContext({ viewport: { width: 800, height: 600 }, ignoreHTTPSErrors: true, bypassCSP: true });
   const errors = [];
   const open = async (path, script, argument) => {
     const page = await context.newPage();
+    await page.route('**/moq.json', async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...(await response.json()), port: relay.port } });
+    });
     page.on('pageerror', (error) => errors.push(error.message));
     page.on('console', (message) => message.type() === 'error' && errors.push(`${message.text()} ${message.location().url}`));
     await page.addInitScript(script, argument);
@@ -90,18 +99,44 @@ async function broadcast(browser) {
   await step('it goes', microphone(0), silent);
   await step('it comes again, at 48 kHz', microphone(48_000), heard);
   await step('a screen', () => page.getByRole('button', { name: 'Screen' }).click(), goesOn);
+  const state = () =>
+    page.evaluate(() => ({
+      error: document.getElementById('error').textContent,
+      live: !document.getElementById('badge').hidden,
+      button: document.getElementById('go').textContent,
+    }));
+  // A page that stops a track by itself is not told that it has ended.
+  const end = () =>
+    page.evaluate(() => {
+      const [track] = document.getElementById('preview').srcObject.getVideoTracks();
+      track.stop();
+      track.dispatchEvent(new Event('ended'));
+    });
+  await end();
+  await until(page, () => document.getElementById('error').textContent !== '');
+  const notShared = await state();
   await step('the camera again', () => page.getByRole('button', { name: 'Camera' }).click(), heard);
+  await step('the camera is unplugged, and there is another one', end, goesOn);
   const unplug = () => page.evaluate(() => document.getElementById('preview').srcObject.getAudioTracks()[0].stop());
   await step('the microphone is unplugged', unplug, silent);
-  await page.getByRole('button', { name: 'Stop' }).click();
-  await until(page, () => document.getElementById('badge').hidden);
-  return { steps, errors };
+  const isLive = (live) => document.getElementById('badge').hidden !== live;
+  const cutOff = async () => {
+    relay.open = false;
+    await until(page, isLive, false);
+    relay.open = true;
+    await until(page, isLive, true);
+  };
+  await step('its network is gone for a while', cutOff, silent);
+  process.stderr.write('waits for another encoder\n');
+  await until(page, isLive, false);
+  return { steps, notShared, takenOver: await state(), errors };
 }
 
-/** Runs in the page: its camera is Chromium's, and small; its microphone is off, or a tone at `window.microphone` samples a second. */
+/** Runs in the page: its camera and its screen are Chromium's, and small; its microphone is off, or a tone at `window.microphone` samples a second. */
 function installDevices(toneHz) {
   const { mediaDevices } = navigator;
   const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+  const getDisplayMedia = mediaDevices.getDisplayMedia.bind(mediaDevices);
   window.microphone = 0;
   window.contexts = [];
   const sound = () => {
@@ -114,6 +149,8 @@ function installDevices(toneHz) {
     void context.resume();
     return out.stream.getAudioTracks();
   };
+  // A make-believe one is as large as it may be.
+  mediaDevices.getDisplayMedia = ({ video, audio }) => getDisplayMedia({ video: { ...video, width: { max: 640 }, height: { max: 360 } }, audio });
   mediaDevices.getUserMedia = async ({ video, audio }) => {
     const wanted = { width: { ideal: 320 }, height: { ideal: 180 }, frameRate: { ideal: 30 } };
     const picture = video ? (await getUserMedia({ video: wanted })).getVideoTracks() : [];

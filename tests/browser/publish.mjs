@@ -1,6 +1,6 @@
 // Broadcasts from the page /publish in headless Chromium, whose camera and microphone are make-believe ones, and watches it in the
 // same browser:
-//   node publish.mjs --server http://HOST --input UID --key KEY [--seconds N] [--screenshots DIR]
+//   node publish.mjs --server http://HOST --input UID --key KEY [--seconds N] [--codec avc1|vp09|av01] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -14,6 +14,7 @@ const { values: options } = parseArgs({
     input: { type: 'string' },
     key: { type: 'string' },
     seconds: { type: 'string', default: '8' },
+    codec: { type: 'string' },
     screenshots: { type: 'string' },
   },
 });
@@ -47,6 +48,7 @@ async function publish(browser) {
     const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
     violations.push(...found.violations.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join('; ')}`));
   };
+  if (options.codec) await page.addInitScript(encodeOnly, options.codec);
   await page.goto(`${options.server}/publish#input=${options.input}&key=${options.key}`);
   await page.waitForFunction(() => document.getElementById('preview').videoWidth > 0, undefined, { timeout: 60_000, polling: 50 });
   // The fake microphone beeps once a second.
@@ -72,6 +74,14 @@ async function publish(browser) {
     return stats?.framesShown > wanted && ['MoQ', 'Real time'].includes(stats.mode);
   };
   await viewer.waitForFunction(enough, wanted, { timeout: 120_000, polling: 50 });
+  // Who moves the mouse over it reads which way it comes, and how far behind it is.
+  await viewer.locator('airwave-player').hover();
+  const says = () => {
+    const { shadowRoot, stats } = document.querySelector('airwave-player');
+    const text = (part) => shadowRoot.querySelector(part).textContent;
+    return text('.mode') === stats.mode && /^\d+(\.\d)? s$/.test(text('.latency'));
+  };
+  await viewer.waitForFunction(says, undefined, { timeout: 60_000, polling: 50 });
   const watched = await viewer.evaluate(() => {
     const { video, stats } = document.querySelector('airwave-player');
     return { ...stats, width: video.videoWidth, height: video.videoHeight };
@@ -83,4 +93,10 @@ async function publish(browser) {
   await page.waitForFunction(() => document.getElementById('badge').hidden, undefined, { timeout: 60_000, polling: 20 });
   const error = await page.locator('#error').textContent();
   return { line, error, narrow, keyInAddress, watched, violations, errors };
+}
+
+/** Runs in the page: its browser has no encoder for pictures but this one. */
+function encodeOnly(codec) {
+  const isConfigSupported = VideoEncoder.isConfigSupported.bind(VideoEncoder);
+  VideoEncoder.isConfigSupported = async (config) => (config.codec.startsWith(codec) ? isConfigSupported(config) : { supported: false, config });
 }

@@ -2,26 +2,34 @@
 /** The element with engines, a server and a network that are stood in for. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AirwavePlayer } from '../src/player';
-import type { Engine, Mode, Wanted } from '../src/player/engine';
+import type { Engine, EngineEvents, Level, Mode, Wanted } from '../src/player/engine';
 import type { Lifecycle } from '../src/player/session';
 
-type Start = (video: HTMLVideoElement, wanted: Wanted) => Promise<Engine>;
+type Start = (video: HTMLVideoElement, wanted: Wanted, events: EngineEvents) => Promise<Engine>;
 const stood = vi.hoisted(() => ({
   lifecycle: {} as Lifecycle,
   start: null as Start | null,
   answers: () => Promise.resolve(true),
+  arrives: true,
+  carriesBps: 9_000_000,
 }));
 vi.mock('../src/player/engine', async (original) => ({
   ...(await original<typeof import('../src/player/engine')>()),
   prepareMoq() {},
-  startEngine: (video: HTMLVideoElement, wanted: Wanted) => stood.start?.(video, wanted),
+  startEngine: (video: HTMLVideoElement, wanted: Wanted, events: EngineEvents) => stood.start?.(video, wanted, events),
 }));
 vi.mock('../src/player/server', async (original) => ({
   ...(await original<typeof import('../src/player/server')>()),
   fetchClockOffset: () => Promise.resolve(0),
   fetchLifecycle: () => Promise.resolve(stood.lifecycle),
 }));
-vi.mock('../src/player/moq-engine', () => ({ answers: () => stood.answers() }));
+// Its code comes late or not at all.
+vi.mock('../src/player/moq-engine', () => ({
+  get answers() {
+    if (!stood.arrives) throw new TypeError('Failed to fetch dynamically imported module');
+    return () => stood.answers();
+  },
+}));
 
 const MOQ = { port: 4433, namespace: ['a'], certificate: null };
 const live = (videoUID: string): Lifecycle => ({ isInput: true, videoUID, live: true, status: '', name: null, moq: MOQ });
@@ -48,6 +56,8 @@ beforeEach(async () => {
   vi.stubGlobal('fetch', () => Promise.resolve(new Response('', { status: 404 })));
   stood.lifecycle = live('first');
   stood.answers = () => Promise.resolve(true);
+  stood.arrives = true;
+  stood.carriesBps = 9_000_000;
   stood.start = (_, { moq }) => {
     ways.push(moq === null ? 'Low latency' : 'Real time');
     return Promise.resolve(engine(ways.at(-1) ?? 'HLS'));
@@ -112,9 +122,9 @@ describe('captions over MoQ', () => {
     // It has climbed back, and the viewer turns them on before it is there.
     const { start } = stood;
     let open = () => {};
-    stood.start = async (video, wanted) => {
+    stood.start = async (video, wanted, events) => {
       if (wanted.moq !== null) await new Promise<void>((done) => (open = done));
-      return start?.(video, wanted) ?? engine('HLS');
+      return start?.(video, wanted, events) ?? engine('HLS');
     };
     await vi.advanceTimersByTimeAsync(1_000);
     expect(player.stats.mode).toBe('');
@@ -147,6 +157,44 @@ it('goes live from where it has just been sought to, whatever the engine says of
     press('live');
     expect(player.video.currentTime).toBe(expected);
   }
+});
+
+describe('the way back to MoQ', () => {
+  /** Lost once, which is tried again after two seconds. */
+  async function loseOnce(why: 'gone' | 'narrow', levels: Level[] = []): Promise<void> {
+    let lose: (why: 'gone' | 'narrow') => void = () => {};
+    stood.start = (_, { moq }, events) => {
+      ways.push(moq === null ? 'Low latency' : 'Real time');
+      if (moq !== null) lose = (why) => events.onPathLost(why);
+      return Promise.resolve({ ...engine(ways.at(-1) ?? 'HLS'), levels: () => levels, carriesBps: () => stood.carriesBps });
+    };
+    await watch({ autoplay: '' });
+    lose(why);
+    await vi.advanceTimersByTimeAsync(10);
+    expect(ways).toEqual(['Real time', 'Low latency']);
+  }
+
+  it('is taken after all where its code did not come the first time', async () => {
+    await loseOnce('gone');
+    stood.arrives = false;
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(ways).toHaveLength(2);
+    stood.arrives = true;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(ways).toEqual(['Real time', 'Low latency', 'Real time']);
+  });
+
+  it('is not tried while it stays too narrow, not even where it begins anew', async () => {
+    stood.carriesBps = 1_500_000;
+    await loseOnce('narrow', [{ width: 640, height: 360, bitrateBps: 1_000_000, codecs: '' }, { width: 1280, height: 720, bitrateBps: 2_000_000, codecs: '' }]);
+    await vi.advanceTimersByTimeAsync(600_000);
+    stood.lifecycle = live('second');
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(ways).toEqual(['Real time', 'Low latency', 'Low latency']);
+    stood.carriesBps = 2_500_000;
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(ways.at(-1)).toBe('Real time');
+  });
 });
 
 describe('on another screen', () => {

@@ -1,10 +1,13 @@
 /** What the publisher page tells the browser's encoder: when key frames come, which camera, which codec. */
 import { afterEach, expect, it, vi } from 'vitest';
+import { SCREEN_MAX } from '../src/publish/devices';
 import { type VideoFormat, VideoSource } from '../src/publish/encode';
 
+const size = { width: 640, height: 360 };
+
 class Frame {
-  displayWidth = 640;
-  displayHeight = 360;
+  displayWidth = size.width;
+  displayHeight = size.height;
   timestamp: number;
   camera: string;
   constructor(from: { timestamp: number; camera: string } | Frame, init?: { timestamp: number }) {
@@ -16,12 +19,16 @@ class Frame {
 
 /** What was encoded: of which camera, `!` a key frame. */
 let encoded: string[] = [];
+let encodedAtUs: number[] = [];
 let codec = '';
 /** What each camera gives next. */
 const cameras = new Map<string, ReadableStreamDefaultController<Frame>>();
 
-function browser(supports: (codec: string) => boolean): void {
+type Asked = { codec: string; width: number; height: number };
+
+function browser(supports: (asked: Asked) => boolean, saysInMs = 0): void {
   encoded = [];
+  encodedAtUs = [];
   cameras.clear();
   vi.stubGlobal('VideoFrame', Frame);
   vi.stubGlobal('MediaStreamTrackProcessor', class {
@@ -31,7 +38,10 @@ function browser(supports: (codec: string) => boolean): void {
     }
   });
   vi.stubGlobal('VideoEncoder', class {
-    static isConfigSupported = (config: { codec: string }) => Promise.resolve({ supported: supports(config.codec) });
+    static isConfigSupported = async (config: Asked) => {
+      if (saysInMs > 0) await new Promise((resolve) => setTimeout(resolve, saysInMs));
+      return { supported: supports(config) };
+    };
     state = 'configured';
     encodeQueueSize = 0;
     configure(config: { codec: string }): void {
@@ -39,6 +49,7 @@ function browser(supports: (codec: string) => boolean): void {
     }
     encode(frame: Frame, { keyFrame }: { keyFrame: boolean }): void {
       encoded.push(frame.camera + (keyFrame ? '!' : ''));
+      encodedAtUs.push(frame.timestamp);
     }
     close(): void {
       this.state = 'closed';
@@ -53,7 +64,11 @@ async function shows(id: string, atS: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-afterEach(() => vi.unstubAllGlobals());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  Object.assign(size, { width: 640, height: 360 });
+});
 
 it('makes a key frame each two seconds, and one a second where viewers ask for it', async () => {
   browser(() => true);
@@ -86,7 +101,7 @@ it.each([
   ['AV1, where there is neither', 'av01', 'av01.0.05M.08'],
 ])('encodes %s', async (_name, family, expected) => {
   const all = ['avc1', 'vp09', 'av01'];
-  browser((asked) => all.indexOf(asked.slice(0, 4)) >= all.indexOf(family));
+  browser((asked) => all.indexOf(asked.codec.slice(0, 4)) >= all.indexOf(family));
   const formats: VideoFormat[] = [];
   const source = new VideoSource(camera('a'), (format) => formats.push(format), () => {}, () => {});
   await shows('a', 0);
@@ -100,4 +115,29 @@ it('says so where the browser can encode none of them', async () => {
   new VideoSource(camera('a'), () => {}, () => {}, onError);
   await shows('a', 0);
   expect([onError.mock.calls.length, encoded]).toEqual([1, []]);
+});
+
+it('dates a picture by when it came, however long the browser takes to say what it can encode', async () => {
+  vi.useFakeTimers();
+  browser(() => true, 300);
+  new VideoSource(camera('a'), () => {}, () => {}, () => {});
+  const nowUs = () => (performance.timeOrigin + performance.now()) * 1000;
+  const cameUs = Math.round(nowUs());
+  cameras.get('a')?.enqueue(new Frame({ timestamp: 7_000_000, camera: 'a' }));
+  await vi.advanceTimersByTimeAsync(400);
+  cameras.get('a')?.enqueue(new Frame({ timestamp: 7_400_000, camera: 'a' }));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(encodedAtUs.map((us) => us - cameUs)).toEqual([0, 400_000]);
+});
+
+/** Macroblocks of a picture by level (ITU-T H.264 table A-1), which is what Chromium holds a configuration to. */
+const LEVELS: Record<string, number> = { '1f': 3_600, '28': 8_192 };
+
+it('encodes the largest picture that a screen is taken in as H.264', async () => {
+  const macroblocks = ({ width, height }: Asked) => Math.ceil(width / 16) * Math.ceil(height / 16);
+  browser((asked) => !asked.codec.startsWith('avc1') || macroblocks(asked) <= (LEVELS[asked.codec.slice(-2)] ?? 0));
+  Object.assign(size, SCREEN_MAX);
+  new VideoSource(camera('a'), () => {}, () => {}, () => {});
+  await shows('a', 0);
+  expect(codec).toBe('avc1.42e028');
 });

@@ -284,3 +284,21 @@ describe('the stream of a request that is over', () => {
     expect(requests[0]?.end).toBe('closed');
   });
 });
+
+it('hears that the server wants no more of a namespace', async () => {
+  const { requests } = past();
+  const session = await Session.open(HERE, 20_000);
+  const announced = session.publishNamespace(['a', 'b']);
+  await vi.waitFor(() => expect(requests).toHaveLength(1), 20_000);
+  const answer = requests[0]?.answering.getWriter();
+  await answer?.write(message(0x07, new Writer().varint(0)));
+  const { ended } = await announced;
+  let isOver = false;
+  void ended.then(() => (isOver = true));
+  await new Promise((resolve) => setTimeout(resolve));
+  expect([isOver, requests[0]?.end]).toEqual([false, 'open']);
+  // draft-18 §10.15: it cancels the request.
+  await answer?.abort();
+  await ended;
+  expect(requests[0]?.end).toBe('closed');
+});

@@ -12,10 +12,28 @@ let acknowledges = true;
 const encoders: { format?: (format: VideoFormat) => void; frame: (frame: Encoded) => void; fail?: (words: string) => void }[] = [];
 /** Key frames that the encoder was asked for. */
 let keysAsked = 0;
-/** What the page was told of its sound. */
+/** What the page was told: of its sound, and why it can't go on. */
 const said: string[] = [];
+const failed: string[] = [];
+let lost = 0;
+/** PUBLISH_NAMESPACE of the session: how each one ends, and what the next ones are answered instead of yes. */
+const announced: (() => void)[] = [];
+const refusals: Error[] = [];
+/** Whether the server answers; and what was asked of it. */
+let answers = true;
+const pinged: unknown[] = [];
+let closedWith: number | undefined;
+
+const { Refused } = vi.hoisted(() => ({
+  Refused: class extends Error {
+    constructor(readonly refusal: { code: number; reason: string }) {
+      super(refusal.reason);
+    }
+  },
+}));
 
 vi.mock('../src/moq/session', () => ({
+  Refused,
   Session: {
     open: (_address: unknown, _timeoutMs: number, asked: (asked: Asked) => void) => {
       onAsked = asked;
@@ -32,11 +50,24 @@ vi.mock('../src/moq/session', () => ({
           abort: () => Promise.resolve(void (stream.end = 'reset')),
         });
       };
-      return Promise.resolve({ closed: never, goingAway: never, publishNamespace: () => Promise.resolve(), openUni, close: () => {} });
+      const publishNamespace = () => {
+        const refusal = refusals.shift();
+        if (refusal !== undefined) return Promise.reject(refusal);
+        return Promise.resolve({ ended: new Promise<void>((resolve) => void announced.push(resolve)) });
+      };
+      const ping = (track: unknown, patienceMs: number) => {
+        pinged.push(track);
+        return answers ? Promise.resolve(true) : new Promise((resolve) => setTimeout(() => resolve(false), patienceMs));
+      };
+      return Promise.resolve({ closed: never, goingAway: never, publishNamespace, ping, openUni, close: (code: number) => (closedWith = code) });
     },
   },
 }));
 vi.mock('../src/publish/encode', () => {
+  // As Chromium's MediaStreamTrackProcessor.
+  const mustLive = (track: unknown) => {
+    if ((track as MediaStreamTrack).readyState === 'ended') throw new TypeError('Input track cannot be ended');
+  };
   class Source {
     replace() {}
     stop() {}
@@ -45,8 +76,9 @@ vi.mock('../src/publish/encode', () => {
   return {
     AUDIO: { codec: 'opus', samplerate: 48_000, channels: 2, bitrate: 128_000 },
     VideoSource: class extends Source {
-      constructor(_track: unknown, format: (format: VideoFormat) => void, frame: (frame: Encoded) => void) {
+      constructor(track: unknown, format: (format: VideoFormat) => void, frame: (frame: Encoded) => void) {
         super();
+        mustLive(track);
         encoders.push({ format, frame });
       }
       askForKey() {
@@ -54,8 +86,9 @@ vi.mock('../src/publish/encode', () => {
       }
     },
     AudioSource: class extends Source {
-      constructor(_track: unknown, frame: (frame: Encoded) => void, fail: (words: string) => void) {
+      constructor(track: unknown, frame: (frame: Encoded) => void, fail: (words: string) => void) {
         super();
+        mustLive(track);
         encoders.push({ frame, fail });
       }
     },
@@ -68,12 +101,17 @@ const settle = () => new Promise((resolve) => setTimeout(resolve, 0));
 
 async function subscribe(name: string): Promise<void> {
   const answer = () => Promise.resolve();
-  onAsked({ track: { namespace: ['a'], name }, answer, end: answer, onGroupWanted: () => {}, closed: new Promise(() => {}) });
+  onAsked({ track: { namespace: ['a', 'input'], name }, answer, end: answer, onGroupWanted: () => {}, closed: new Promise(() => {}) });
   await settle();
 }
 
 async function start(...kinds: string[]): Promise<Publisher> {
-  return Publisher.start({ url: 'https://a.example/', certificate: null }, ['a'], stream(...kinds), { onError: () => {}, onSilent: (words) => said.push(words), onLost: () => {}, onMoved: () => {} });
+  return startWith(stream(...kinds));
+}
+
+function startWith(stream: MediaStream): Promise<Publisher> {
+  const events = { onError: (words: string) => failed.push(words), onSilent: (words: string) => said.push(words), onLost: () => lost++, onMoved: () => {} };
+  return Publisher.start({ url: 'https://a.example/', certificate: null }, ['a', 'input'], stream, events);
 }
 
 /** What each catalog that went out lists, or takes out of the one before it in its group. */
@@ -90,7 +128,10 @@ function catalogs(): string[][] {
 
 beforeEach(() => {
   streams.length = 0;
-  said.length = 0;
+  for (const list of [said, failed, announced, refusals, pinged]) list.length = 0;
+  lost = 0;
+  answers = true;
+  closedWith = undefined;
   encoders.length = 0;
   acknowledges = true;
   keysAsked = 0;
@@ -99,7 +140,7 @@ beforeEach(() => {
 it('has its encoder make a key frame for who would begin with one', async () => {
   await start('video', 'audio');
   for (const [name, expected] of [['video', 1], ['audio', 1], ['catalog', 1]] as const) {
-    const asked: Asked = { track: { namespace: ['a'], name }, answer: () => Promise.resolve(), end: () => Promise.resolve(), onGroupWanted: () => {}, closed: new Promise(() => {}) };
+    const asked: Asked = { track: { namespace: ['a', 'input'], name }, answer: () => Promise.resolve(), end: () => Promise.resolve(), onGroupWanted: () => {}, closed: new Promise(() => {}) };
     onAsked(asked);
     await settle();
     asked.onGroupWanted();
@@ -160,4 +201,64 @@ it.each(['fails', 'is not in what is shown now'])('goes on without sound that %s
   await settle();
   expect(catalogs().at(-1)).toEqual(['video', 'audio']);
   expect(encoders).toHaveLength(3);
+});
+
+it('says why the server wants no more of it, which it asks', async () => {
+  await start('video');
+  refusals.push(new Refused({ code: 0x20, reason: 'another encoder has taken over this input' }));
+  announced[0]?.();
+  await settle();
+  expect(failed).toEqual(['another encoder has taken over this input']);
+});
+
+it('goes on where the server takes it again, but for one who puts it out at once', async () => {
+  await start('video');
+  announced[0]?.();
+  await settle();
+  expect([announced.length, failed]).toEqual([2, []]);
+  announced[1]?.();
+  await settle();
+  expect(failed).toEqual(['The server has ended this broadcast.']);
+});
+
+it.each(['it has stopped', 'the session is over'])('has nothing to say where %s', async (why) => {
+  const publisher = await start('video');
+  if (why === 'it has stopped') await publisher.stop();
+  else refusals.push(new Error('the session is over'));
+  announced[0]?.();
+  await settle();
+  expect([announced.length, failed]).toEqual([1, []]);
+});
+
+it.each([
+  ['sound', 'video'],
+  ['picture', 'audio'],
+])('begins without the %s of a device that has ended', async (_name, living) => {
+  const track = (kind: string) => ({ kind, readyState: kind === living ? 'live' : 'ended' });
+  const [video, audio] = [track('video'), track('audio')];
+  await startWith({ getVideoTracks: () => [video], getAudioTracks: () => [audio] } as unknown as MediaStream);
+  await subscribe('catalog');
+  encoders[0]?.format?.({ codec: 'avc1.42e01f', width: 640, height: 360, bitrate: 1 });
+  await settle();
+  expect(catalogs()).toEqual([[living]]);
+});
+
+it('asks whether the server is still there, and is lost where nothing comes back', async () => {
+  vi.useFakeTimers();
+  try {
+    const publisher = await start('video');
+    await vi.advanceTimersByTimeAsync(10_000);
+    // Not about what is sent: who may watch that would be looked at.
+    expect([pinged.length, pinged[0], lost]).toEqual([5, { namespace: ['a'], name: 'catalog' }, 0]);
+    answers = false;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(lost).toBe(1);
+    publisher.abandon();
+    // No goodbye: that would end the broadcast.
+    expect(closedWith).toBe(1);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(lost).toBe(1);
+  } finally {
+    vi.useRealTimers();
+  }
 });

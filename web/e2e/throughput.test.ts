@@ -151,6 +151,25 @@ describe('a way that is too narrow', () => {
     expect([path.mayTryMoq(219_999), path.mayTryMoq(220_000)]).toEqual([false, true]);
   });
 
+  it('is not tried again for as long as it stays so', () => {
+    const path = new Path();
+    path.carries(9_000_000);
+    path.lost('narrow', null, 0, 3_000_000);
+    // What came before it was too narrow says nothing.
+    expect(path.mayTryMoq(400_000)).toBe(false);
+    for (const [bps, may] of [[2_900_000, false], [3_000_000, true], [1_000_000, false]] as const) {
+      path.carries(bps);
+      expect(path.mayTryMoq(400_000), String(bps)).toBe(may);
+    }
+    // An engine that does not know can't say so for ever.
+    path.carries(undefined);
+    expect([path.mayTryMoq(19_999), path.mayTryMoq(20_000)]).toEqual([false, true]);
+    path.works(20_000);
+    path.carries(1_000_000);
+    path.failed(30_000);
+    expect(path.mayTryMoq(32_000)).toBe(true);
+  });
+
   it('leads where the server has sent us', () => {
     const there = { url: 'https://b.example/', certificate: null };
     const path = new Path();

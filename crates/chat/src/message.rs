@@ -123,6 +123,17 @@ mod tests {
         serde_json::json!({ "name": name, "text": text }).to_string().into_bytes()
     }
 
+    /// The same table holds for the page, which knows what it has said by what comes back.
+    #[test]
+    fn a_line_is_what_can_be_seen_of_it() {
+        let lines: Vec<(String, String)> =
+            serde_json::from_str(include_str!("lines.json")).unwrap();
+        assert!(lines.len() > 10);
+        for (line, shown) in lines {
+            assert_eq!(clean(&line), shown, "{}", line.escape_unicode());
+        }
+    }
+
     #[test]
     fn what_is_sent_is_read_as_one_line_of_text() {
         for (name, text, expect) in [

@@ -507,7 +507,8 @@ impl Connected {
             }
             let order = order_of(&parameters, &track);
             let Some(path) = path_of(name.namespace()) else { return };
-            let _seat = viewer.seat(&path);
+            // Who chats beside a picture that comes another way watches there.
+            let _seat = track.info().timescale.is_some().then(|| viewer.seat(&path));
             let counters = viewer.relay.counters.clone();
             let serving = Serving {
                 link: link.clone(),

@@ -93,23 +93,28 @@ pub fn watch_with_stock_moq(url: &str, player: &str, more: &[&str]) -> Value {
 
 /// Broadcasts from the page `/publish` of this server for a while (tests/browser/publish.mjs): the running
 /// script, which [`published`] waits for.
-pub fn publish_from_page(server: &str, input: &str, key: &str, seconds: u32) -> Child {
+pub fn publish_from_page(
+    server: &str,
+    (input, key): (&str, &str),
+    seconds: u32,
+    more: &[&str],
+) -> Child {
     let mut command = browser_script("publish.mjs");
     command.args(["--server", server, "--input", input, "--key", key]);
-    Child::start(command.args(["--seconds", &seconds.to_string()]))
+    Child::start(command.args(["--seconds", &seconds.to_string()]).args(more))
 }
 
 /// Broadcasts from the page `/publish` of this server, whose sound, screen and camera change while it is live, and watches it over
-/// MoQ (tests/browser/devices.mjs).
-pub fn change_devices(server: &str, input: &str, key: &str) -> Value {
+/// MoQ (tests/browser/devices.mjs): the running script, which [`published`] waits for.
+pub fn change_devices(server: &str, input: &str, key: &str) -> Child {
     let mut command = browser_script("devices.mjs");
     command.args(["--server", server, "--input", input, "--key", key]);
-    answer(&mut command, 400)
+    Child::start(&mut command)
 }
 
 /// What that page, and who watched it, saw.
 pub fn published(script: Child) -> Value {
-    said(script, "publish.mjs", 240)
+    said(script, "a broadcast from the page", 240)
 }
 
 /// The line of JSON that a script prints.

@@ -1,7 +1,7 @@
 /** The chat of what is on the air: over MoQ where that works, else over HTTP. */
-import type { Address } from '../moq/session';
+import { type Address, Refused } from '../moq/session';
 import { type Message, tidy } from './message';
-import { HttpChat, NotSaid } from './over-http';
+import { HttpChat, NotSure } from './over-http';
 import { MoqChat } from './over-moq';
 import { Transcript } from './transcript';
 
@@ -19,6 +19,8 @@ export interface Place {
 interface Pending {
   name: string;
   text: string;
+  /** The same may have been said before. */
+  after: number;
   heard: () => void;
 }
 
@@ -72,7 +74,6 @@ export class LiveChat {
   private onLost(to: Address | null): void {
     this.moq = null;
     this.movedTo = to;
-    if (this.stopped) return;
     this.later();
     void this.overHttp();
   }
@@ -81,17 +82,25 @@ export class LiveChat {
     this.moqAtMs = performance.now() + (AGAIN_MS[Math.min(this.failures++, AGAIN_MS.length - 1)] ?? 0);
   }
 
-  private async overHttp(): Promise<void> {
-    if (this.stopped || this.moq !== null) return;
-    this.via = 'HTTP';
+  /** Whether the server says what was said. */
+  private async look(): Promise<boolean> {
     try {
       const news = await this.http.look();
       if (news !== null && !this.stopped) this.everything(news.open, news.messages);
+      return true;
     } catch {
-      // The next look may reach it.
+      return false;
     }
+  }
+
+  private async overHttp(): Promise<void> {
+    if (this.stopped || this.moq !== null) return;
+    this.via = 'HTTP';
+    // If not, the next one may reach it.
+    await this.look();
     if (this.stopped) return;
     if (this.place.moq !== null && performance.now() >= this.moqAtMs && (await this.overMoq())) return;
+    window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.overHttp(), POLL_MS);
   }
 
@@ -108,32 +117,51 @@ export class LiveChat {
     this.changed();
   }
 
-  private heard({ name, text }: Message): void {
-    if (this.pending?.name === name && this.pending.text === text) this.pending.heard();
+  private heard({ id, name, text }: Message): void {
+    const { pending } = this;
+    if (pending?.name === name && pending.text === text && id > pending.after) pending.heard();
   }
 
   /** Resolves when everybody sees it. */
   async say(name: string, text: string): Promise<void> {
-    if (this.moq === null) {
-      await this.http.say(name, text);
-      clearTimeout(this.timer);
-      void this.overHttp();
-      return;
-    }
-    const echo = new Promise<void>((resolve, reject) => {
-      const late = window.setTimeout(() => reject(new NotSaid('That was not taken. Wait a moment, and try again')), ECHO_MS);
-      this.pending = {
-        name: tidy(name),
-        text: tidy(text),
-        heard: () => {
-          window.clearTimeout(late);
-          resolve();
-        },
+    const { moq } = this;
+    if (moq !== null && (await this.sayOverMoq(moq, name, text))) return;
+    await this.http.say(name, text);
+    void this.overHttp();
+  }
+
+  /** Whether it has come back; false: the server does not have it. A path that is gone says nothing, and so does a server of what it does not take. */
+  private async sayOverMoq(moq: MoqChat, name: string, text: string): Promise<boolean> {
+    const after = this.transcript.messages.at(-1)?.id ?? 0;
+    let isHeard = false;
+    const heard = new Promise<void>((resolve) => {
+      const pending = () => {
+        isHeard = true;
+        resolve();
       };
+      this.pending = { name: tidy(name), text: tidy(text), after, heard: pending };
     });
+    let timer = 0;
+    const late = new Promise<void>((resolve) => (timer = window.setTimeout(resolve, ECHO_MS)));
+    // Of a session that is over nothing comes any more.
+    const over = moq.say(name, text).then(
+      () => heard,
+      (error: unknown) => {
+        if (error instanceof Refused) throw error;
+      },
+    );
     try {
-      await Promise.all([echo, this.moq.say(name, text)]);
+      await Promise.race([heard, over, late]);
+      if (isHeard) return true;
+      if (this.moq === moq) {
+        moq.close();
+        this.onLost(null);
+      }
+      const looked = await this.look();
+      if (!looked && !isHeard) throw new NotSure();
+      return isHeard;
     } finally {
+      window.clearTimeout(timer);
       this.pending = null;
     }
   }

@@ -6,6 +6,13 @@ const TIMEOUT_MS = 8_000;
 /** The server's words for why it does not take a message. */
 export class NotSaid extends Error {}
 
+/** Perhaps it has it: it does not answer. */
+export class NotSure extends Error {
+  constructor() {
+    super('It is not sure that this was sent: the server does not answer. It shows here if it was.');
+  }
+}
+
 /** `place`: the path of what is watched, such as `/ID`. */
 export class HttpChat {
   private tag: string | null = null;
@@ -38,7 +45,9 @@ export class HttpChat {
   }
 
   async say(name: string, text: string): Promise<void> {
-    const response = await this.fetch('', { method: 'POST', body: JSON.stringify({ name, text }) });
+    const response = await this.fetch('', { method: 'POST', body: JSON.stringify({ name, text }) }).catch(() => {
+      throw new NotSure();
+    });
     if (response.ok) return;
     const words = (await response.text().catch(() => '')).trim();
     throw new NotSaid(words.length > 0 && words.length < 200 ? words : 'the chat did not take it');

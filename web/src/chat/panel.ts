@@ -1,6 +1,7 @@
 /** The chat as it is seen: messages as text, never as markup; a name, a line, and a button. */
 import { remember, remembered } from '../shared/memory';
 import { type Message, NAME_CHARS_MAX, TEXT_CHARS_MAX, tidy } from './message';
+import { NotSure } from './over-http';
 
 const NAME_KEY = 'airwave-chat-name';
 /** Nearer to the end than this is at the end. */
@@ -112,7 +113,8 @@ export class Panel {
       this.text.value = '';
       this.toEnd();
     } catch (error) {
-      this.words.textContent = `Not sent: ${error instanceof Error && error.message !== '' ? error.message : 'try again'}.`;
+      const words = error instanceof Error && error.message !== '' ? error.message : 'try again';
+      this.words.textContent = error instanceof NotSure ? words : `Not sent: ${words}.`;
     } finally {
       this.sending = false;
       this.send.disabled = false;

@@ -189,9 +189,11 @@ export class Session {
     return inTime(asked, timeoutMs);
   }
 
-  async publishNamespace(namespace: string[]): Promise<void> {
-    const { answer } = await this.request((id) => messages.publishNamespace(id, namespace));
+  /** Resolves once the server takes it. `ended`: it wants no more of it, or the session is over. */
+  async publishNamespace(namespace: string[]): Promise<{ ended: Promise<void> }> {
+    const { answer, source, finish } = await this.request((id) => messages.publishNamespace(id, namespace));
     if (answer.kind !== messages.KIND.REQUEST_OK) throw refused(answer);
+    return { ended: untilOver(source).finally(finish) };
   }
 
   /** Offers a track, whose objects go on streams of their own; resolves once the server takes it. `ended`: it wants no more. */

@@ -10,7 +10,7 @@ import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './cho
 import { Captions } from './captions';
 import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
-import { type Engine, type From, isAudioOnly, isMoq, type MoqPlace, prepareMoq, startEngine } from './engine';
+import { bestBps, type Engine, type From, isAudioOnly, isMoq, type MoqPlace, prepareMoq, startEngine } from './engine';
 import { isForOthers, pressKey } from './keys';
 import { Missing } from './missing';
 import { Path, type PathLost } from './path';
@@ -354,7 +354,7 @@ export class AirwavePlayer extends HTMLElement {
       },
       onPathLost: (why: PathLost = 'gone', to: MoqPlace['address'] | null = null) => {
         if (load !== this.loads) return;
-        this.path.lost(why, to, performance.now());
+        this.path.lost(why, to, performance.now(), bestBps(this.engine));
         void this.load(id, from, true);
       },
     };
@@ -575,14 +575,15 @@ export class AirwavePlayer extends HTMLElement {
   private async climb(now: number): Promise<void> {
     const source = sourceOf(this);
     if (isMoq(this.engine?.mode)) this.path.works(now);
+    else if (this.engine !== null) this.path.carries(this.engine.carriesBps?.());
     const may = this.engine?.live === true && !isMoq(this.engine.mode) && this.state.name === 'live' && !this.video.paused;
     if (!may || this.climbing || source === null || manifestQuery(this) !== '' || this.captions.keepOffMoq || !this.path.mayTryMoq(now)) return;
     const place = moqPlace(source, this.moq, location.href, this.path.movedTo);
     if (place === null) return;
     this.climbing = true;
     const { loads } = this;
-    const { answers } = await import('./moq-engine');
-    const answered = await answers(place, this.quality.pinned);
+    // Code that does not come is no answer.
+    const answered = await import('./moq-engine').then(({ answers }) => answers(place, this.quality.pinned)).catch(() => false);
     this.climbing = false;
     if (!answered) this.path.failed(performance.now());
     else if (loads === this.loads && !this.captions.keepOffMoq) void this.load(null, 'live', true);

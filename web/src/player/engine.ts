@@ -59,6 +59,8 @@ export interface Engine {
   chooseLevel(index: number | null): void;
   audioTracks(): AudioTrack[];
   chooseAudio(index: number): void;
+  /** What the path carries, as far as what comes shows it. */
+  carriesBps?(): number;
   /** There are captions inside the picture that this engine does not draw, and HLS would. */
   captionsElsewhere?(): boolean;
   /** Stop loading until `resume`: nobody is watching yet. */
@@ -143,6 +145,11 @@ export function prefersNative(
     /iP(hone|ad|od)/.test(browser.userAgent) ||
     (/Mac/.test(browser.platform) && browser.maxTouchPoints > 1);
   return appleTouch || !mediaSource;
+}
+
+/** Of all that an engine may play. */
+export function bestBps(engine: Engine | null): number {
+  return Math.max(0, ...(engine?.levels() ?? []).map(({ bitrateBps }) => bitrateBps));
 }
 
 export function isAudioOnly(level: Level | null): boolean {

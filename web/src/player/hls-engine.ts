@@ -133,6 +133,10 @@ export class HlsEngine implements Engine {
     return typeof at?.sn === 'number' ? at.sn : null;
   }
 
+  carriesBps(): number {
+    return this.hls.bandwidthEstimate;
+  }
+
   level(): Level | null {
     const level = this.hls.levels[this.hls.currentLevel];
     return level === undefined ? null : levelOf(level);

@@ -23,23 +23,33 @@ export class Path {
   private opens = 0;
   private retryAtMs = 0;
   private sinceMs: number | null = null;
+  /** What it was too narrow for; 0: for nothing. */
+  private neededBps = 0;
+  /** What it carries by now, as the other way shows. */
+  private carriedBps = 0;
   /** Where the server has sent us, for as long as that works. */
   movedTo: Address | null = null;
 
   /** Whether MoQ is worth a try now. */
   mayTryMoq(nowMs: number): boolean {
-    return nowMs >= this.retryAtMs;
+    return nowMs >= this.retryAtMs && this.carriedBps >= this.neededBps;
+  }
+
+  /** What comes the other way shows that so much comes through; undefined: it does not show. */
+  carries(bps = Number.POSITIVE_INFINITY): void {
+    this.carriedBps = bps;
   }
 
   /** MoQ plays, or still does. */
   works(nowMs: number): void {
     this.sinceMs ??= nowMs;
+    this.neededBps = 0;
     if (nowMs - this.sinceMs >= STEADY_MS) this.failures = this.opens = 0;
     if (nowMs - this.sinceMs >= WIDE_MS) this.narrow = 0;
   }
 
-  /** `to`: where the server says that it goes on. */
-  lost(why: PathLost, to: Address | null, nowMs: number): void {
+  /** `to`: where the server says that it goes on; `neededBps`: what MoQ would begin with again. */
+  lost(why: PathLost, to: Address | null, nowMs: number, neededBps = 0): void {
     if (why === 'gone') this.failed(nowMs);
     if (why !== 'narrow') this.movedTo = to;
     if (why === 'gone') return;
@@ -51,6 +61,7 @@ export class Path {
     }
     this.retryAtMs = nowMs + (NARROW_RETRY_MS[Math.min(this.narrow, NARROW_RETRY_MS.length - 1)] ?? 0);
     this.narrow++;
+    [this.neededBps, this.carriedBps] = [neededBps, 0];
   }
 
   /** MoQ did not come about, or went away. */

@@ -8,35 +8,64 @@ export interface Chosen {
   microphone: string;
 }
 
+const FRAME_RATE = { ideal: 30, max: 30 };
+const CAMERA = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: FRAME_RATE };
+/** A larger one is made smaller: browsers encode H.264, which every player plays, up to this size (level 4). */
+export const SCREEN_MAX = { width: 1920, height: 1080 };
+const SCREEN = { width: { max: SCREEN_MAX.width }, height: { max: SCREEN_MAX.height }, frameRate: FRAME_RATE };
+
 /** Screens that are shown with a sound of their own. */
 const sounding = new WeakSet<MediaStream>();
 
-function soundOf(microphone: string): MediaTrackConstraints {
-  return { ...(microphone === '' ? {} : { deviceId: { exact: microphone } }), channelCount: { ideal: 2 } };
+/** `exact`: this one; `ideal`: rather than others. */
+type How = 'exact' | 'ideal';
+
+function only(device: string, how: How): MediaTrackConstraints {
+  return device === '' ? {} : { deviceId: { [how]: device } };
+}
+
+function soundOf(microphone: string, how: How = 'exact'): MediaTrackConstraints {
+  return { ...only(microphone, how), channelCount: { ideal: 2 } };
+}
+
+/** Not every browser's OverconstrainedError is a DOMException. */
+function nameOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'name' in error ? String(error.name) : '';
+}
+
+/** What was chosen; where one of it was unplugged, what there is instead of that one. */
+async function orAnother<T>(ask: (how: How) => Promise<T>): Promise<T> {
+  try {
+    return await ask('exact');
+  } catch (error) {
+    if (nameOf(error) !== 'OverconstrainedError') throw error;
+    return ask('ideal');
+  }
 }
 
 /** Microphones stay on when a screen is shown: the screen's own sound goes first, where there is any. */
 export async function open({ picture, camera, microphone }: Chosen): Promise<MediaStream> {
-  const audio = soundOf(microphone);
-  const size = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
+  const { mediaDevices } = navigator;
   if (picture === 'screen') {
-    const screen = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 30, max: 30 } }, audio: true });
+    const screen = await mediaDevices.getDisplayMedia({ video: SCREEN, audio: true });
     if (screen.getAudioTracks().length > 0) {
       sounding.add(screen);
       return screen;
     }
-    const sound = await navigator.mediaDevices.getUserMedia({ audio }).catch(() => null);
+    const sound = await orAnother((how) => mediaDevices.getUserMedia({ audio: soundOf(microphone, how) })).catch(() => null);
     for (const track of sound?.getAudioTracks() ?? []) screen.addTrack(track);
     return screen;
   }
-  const video = { ...size, ...(camera === '' ? {} : { deviceId: { exact: camera } }) };
-  try {
-    return await navigator.mediaDevices.getUserMedia({ video, audio });
-  } catch (error) {
-    // A machine without a microphone shows its picture all the same.
-    if (!(error instanceof DOMException) || error.name !== 'NotFoundError') throw error;
-    return navigator.mediaDevices.getUserMedia({ video });
-  }
+  return orAnother(async (how) => {
+    const video = { ...CAMERA, ...only(camera, how) };
+    try {
+      return await mediaDevices.getUserMedia({ video, audio: soundOf(microphone, how) });
+    } catch (error) {
+      // A machine without a microphone shows its picture all the same.
+      if (nameOf(error) !== 'NotFoundError') throw error;
+      return mediaDevices.getUserMedia({ video });
+    }
+  });
 }
 
 /** The screen that is shown, with another microphone; null: it has a sound of its own. */
@@ -47,7 +76,7 @@ export async function withMicrophone(screen: MediaStream, microphone: string): P
 }
 
 export function words(error: unknown): string {
-  const name = error instanceof DOMException ? error.name : '';
+  const name = nameOf(error);
   if (name === 'NotAllowedError') return 'The browser was not allowed to use it. Allow camera and microphone for this page, then try again.';
   if (name === 'NotFoundError' || name === 'OverconstrainedError') return 'There is no such camera or microphone.';
   if (name === 'NotReadableError') return 'Another program is using it.';

@@ -136,12 +136,13 @@ export class VideoSource {
 
   private async take(frame: VideoFrame): Promise<void> {
     try {
+      // Of its arrival: a browser may take a while to say what it can encode.
+      const timeUs = this.clock.at(frame.timestamp);
       if (!(await this.fits(frame))) return;
       if (this.encoder.encodeQueueSize > QUEUE_MAX) {
         this.dropped++;
         return;
       }
-      const timeUs = this.clock.at(frame.timestamp);
       const sinceKeyUs = timeUs - this.lastKeyUs;
       const keyFrame = this.keyWanted || sinceKeyUs >= (this.keyAsked ? KEY_FRAME_ASKED_US : KEY_FRAME_EVERY_US);
       if (keyFrame) [this.lastKeyUs, this.keyAsked] = [timeUs, false];

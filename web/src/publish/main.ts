@@ -4,7 +4,7 @@ import { copyText } from '../shared/copy';
 import { type Chosen, list, Meter, open, type Picture, withMicrophone, words } from './devices';
 import { supported } from './encode';
 import { type Key, makeLink, onlyHere, readLink } from './link';
-import { Publisher } from './publisher';
+import { Publisher, type PublisherEvents } from './publisher';
 import { qrCode } from './qr';
 
 const LOOK_EVERY_MS = 100;
@@ -13,7 +13,13 @@ const LINE_EVERY_MS = 1_000;
 const AGAIN_MS = [500, 1_000, 2_000, 4_000, 8_000];
 /** Who has been with a server for so long was not sent to and fro. */
 const STAYED_MS = 30_000;
+/** An answer that is worth waiting for, where there is a reason to think that there is none. */
+const STILL_THERE_MS = 2_000;
 const QUIET_MODULES = 4;
+
+const SCREEN_ENDED = 'The screen is not shown any more; sound goes on. Choose a camera or a screen, or stop.';
+const CAMERA_ENDED = 'The camera is gone: plug it in again, or choose another one.';
+const HELD_BACK = 'No picture comes at the moment: the system or another program holds it back.';
 
 let picture: Picture = 'camera';
 let stream: MediaStream | null = null;
@@ -31,6 +37,7 @@ let retryTimer = 0;
 let liveSinceMs: number | null = null;
 let again = 0;
 let sentBefore = { bytes: 0, frames: 0 };
+let awake: WakeLockSentinel | null = null;
 const meter = new Meter();
 
 start();
@@ -48,7 +55,15 @@ function start(): void {
   // The dialog that asks for a screen is for who wants another one.
   element('cameras').addEventListener('change', () => void (picture === 'camera' && choose(picture)));
   element('microphones').addEventListener('change', () => void (picture === 'camera' ? choose(picture) : chooseMicrophone()));
-  navigator.mediaDevices.addEventListener('devicechange', () => void lists());
+  navigator.mediaDevices.addEventListener('devicechange', () => void onDevices());
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return;
+    void keepAwake();
+    // While the page was away nobody looked.
+    void publisher?.look(STILL_THERE_MS);
+  });
+  window.addEventListener('online', onOnline);
+  window.addEventListener('offline', () => void publisher?.look(STILL_THERE_MS));
   element<HTMLDetailsElement>('phone').addEventListener('toggle', showCode);
   for (const name of ['input', 'key']) field(name).addEventListener('input', showCode);
   element('copy').addEventListener('click', () => void copyLink());
@@ -65,6 +80,8 @@ function refuse(reason: string): void {
 }
 
 async function choose(kind: Picture): Promise<void> {
+  // What is in them may be gone.
+  if (shown()?.readyState === 'ended') await lists();
   const chosen: Chosen = { picture: kind, camera: element<HTMLSelectElement>('cameras').value, microphone: element<HTMLSelectElement>('microphones').value };
   const choice = ++choices;
   let opened: MediaStream;
@@ -80,11 +97,35 @@ async function choose(kind: Picture): Promise<void> {
   take(opened);
   for (const name of ['camera', 'screen'] as const) element(name).setAttribute('aria-pressed', String(name === kind));
   const [track] = opened.getVideoTracks();
-  // Somebody stopped sharing in the browser's own bar.
-  track?.addEventListener('ended', () => {
-    if (stream?.getVideoTracks()[0] === track) void choose('camera');
-  });
+  track?.addEventListener('ended', () => void (track === shown() && replaceEnded()));
+  track?.addEventListener('mute', () => void (track === shown() && say(HELD_BACK)));
+  track?.addEventListener('unmute', () => void (track === shown() && said() === HELD_BACK && say('')));
   await lists();
+}
+
+function shown(): MediaStreamTrack | undefined {
+  return stream?.getVideoTracks()[0];
+}
+
+/**
+ * A camera was unplugged: another one may be there, or the same again. Who stopped sharing in the browser's own bar while he was live
+ * has not asked for his camera.
+ */
+async function replaceEnded(): Promise<void> {
+  if (picture === 'camera' || liveSinceMs === null) await choose('camera');
+  if (missing() !== '') say(missing());
+}
+
+async function onDevices(): Promise<void> {
+  if (shown()?.readyState === 'ended') await replaceEnded();
+  else await lists();
+}
+
+/** What is to be said of what is sent. */
+function missing(): string {
+  if (shown()?.readyState !== 'ended') return '';
+  if (picture === 'camera') return CAMERA_ENDED;
+  return liveSinceMs === null ? '' : SCREEN_ENDED;
 }
 
 /** Beside the screen that is shown. */
@@ -132,7 +173,21 @@ async function goLive(): Promise<void> {
   movedTo = null;
   movedAtMs = Number.NEGATIVE_INFINITY;
   again = 0;
+  window.addEventListener('beforeunload', askToStay);
+  void keepAwake();
   await connect();
+}
+
+/** Who leaves ends the broadcast, and the key is in this page alone: it is not kept where others of this browser find it. */
+function askToStay(event: BeforeUnloadEvent): void {
+  event.preventDefault();
+}
+
+/** While it is live: a phone that locks its screen takes the camera away. Browsers let go of it with the page. */
+async function keepAwake(): Promise<void> {
+  if (!('wakeLock' in navigator)) return;
+  if (liveSinceMs !== null && awake?.released !== false) awake = await navigator.wakeLock.request('screen').catch(() => null);
+  if (liveSinceMs === null) await awake?.release();
 }
 
 async function connect(): Promise<void> {
@@ -140,26 +195,28 @@ async function connect(): Promise<void> {
   show();
   if (stream === null || liveSinceMs === null) return;
   const { input, key } = keyOf();
-  // The server may say that it goes, and go, before the start is known here.
-  const early: { to?: Address; ended?: true } = {};
-  let silence = '';
+  // Much may happen before the start is known here.
+  const early: { told: ((made: Publisher) => void)[]; to?: Address } = { told: [] };
   connecting = true;
   try {
     const place = (await (await fetch('/moq.json')).json()) as { port: number; account: string; certificate: string | null } | null;
     if (place === null) throw new Error('This server does not take MoQ: its QUIC listener is off.');
     const own = { url: `https://${location.hostname}:${place.port}/${encodeURIComponent(key)}`, certificate: place.certificate };
     let started: Publisher | null = null;
-    const moved = (to: Address) => {
-      if (started === null) early.to = to;
-      else move(started, to);
+    const told = (what: (made: Publisher) => void) => {
+      if (started === null) early.told.push(what);
+      else what(started);
     };
-    const ended = () => {
-      if (started === null) early.ended = true;
-      else lost(started);
+    const events: PublisherEvents = {
+      onError: (words) => told((made) => failed(made, words)),
+      onSilent: (words) => told((made) => void (made === publisher && say(words))),
+      onLost: () => told(lost),
+      onMoved: (to) => {
+        if (started === null) early.to = to;
+        told((made) => move(made, to));
+      },
     };
-    const silent = (words: string) => say((silence = words));
     const taken = stream;
-    const events = { onError: fail, onSilent: silent, onLost: ended, onMoved: moved };
     const made = await Publisher.start(movedTo ?? own, [place.account, input], taken, events);
     started = made;
     connecting = false;
@@ -172,10 +229,9 @@ async function connect(): Promise<void> {
     void before?.stop();
     sentBefore = { bytes: 0, frames: 0 };
     if (stayed()) again = 0;
-    say(silence);
+    say(missing());
     show();
-    if (early.ended) lost(made);
-    else if (early.to !== undefined) move(made, early.to);
+    for (const what of early.told) what(made);
   } catch (error) {
     connecting = false;
     // Refused by who is going away, or cut off: that says nothing of the key.
@@ -215,6 +271,24 @@ function lost(ended: Publisher): void {
   else retry('The connection was lost.');
 }
 
+/** It can't go on there, and nobody had asked for that. */
+function failed(from: Publisher, reason: string): void {
+  if (publisher !== from) return;
+  if (!connecting) return fail(reason);
+  // It goes on elsewhere, or that place says why not.
+  publisher = null;
+  void from.stop();
+  show();
+}
+
+/** Nobody waits for the next try any more. */
+function onOnline(): void {
+  if (publisher !== null) return void publisher.look(STILL_THERE_MS);
+  if (liveSinceMs === null || connecting) return;
+  again = 0;
+  void connect();
+}
+
 function retry(reason: string): void {
   if (liveSinceMs === null) return;
   say(`${reason} Trying again…`);
@@ -232,6 +306,8 @@ function fail(reason: string): void {
 async function stop(): Promise<void> {
   window.clearTimeout(retryTimer);
   liveSinceMs = null;
+  window.removeEventListener('beforeunload', askToStay);
+  void keepAwake();
   const ending = publisher;
   publisher = null;
   show();
@@ -309,6 +385,10 @@ async function copyLink(): Promise<void> {
 
 function say(reason: string): void {
   element('error').textContent = reason;
+}
+
+function said(): string {
+  return element('error').textContent;
 }
 
 function field(name: string): HTMLInputElement {

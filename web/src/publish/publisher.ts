@@ -1,11 +1,19 @@
 /** A live input that is published over MoQ: its catalog and its bare frames (LOC-04), a group from key frame to key frame. */
 import * as messages from '../moq/messages';
 import { writeHeader, writeObjectHead } from '../moq/objects';
-import { type Address, type Asked, Session } from '../moq/session';
+import { type Address, type Asked, Refused, Session } from '../moq/session';
 import { streamError, writePairs } from '../moq/wire';
 import { AUDIO, AudioSource, type Encoded, type VideoFormat, VideoSource } from './encode';
 
 const OPEN_MS = 5_000;
+/** The server is asked so often whether it still answers: a network that is gone says nothing. */
+const LOOK_EVERY_MS = 2_000;
+/** So long an answer may take behind what is sent, where that is about all that the network carries. */
+const ANSWER_MS = 8_000;
+/** The session is given up, which is no goodbye (draft-18 §3.5: INTERNAL_ERROR). */
+const GIVEN_UP = 0x1;
+/** Who is let in again and put out again within this time asks no more. */
+const ASK_AGAIN_MS = 30_000;
 /** draft-ietf-moq-loc-04. TIMESTAMP in microseconds since 1970, as no TIMESCALE says otherwise. */
 const TIMESTAMP = 0x10;
 const VIDEO_CONFIG = 0x0d;
@@ -93,7 +101,7 @@ class Outgoing {
 }
 
 export interface PublisherEvents {
-  /** It can't go on. */
+  /** It can't go on: nothing can be encoded, or the server wants no more of it. */
   onError: (words: string) => void;
   /** It goes on without sound. */
   onSilent: (words: string) => void;
@@ -115,6 +123,10 @@ export class Publisher {
   private listsSound = false;
   /** Groups go on above those of an earlier connection. */
   private firstGroup = Date.now();
+  private over = false;
+  private timer: ReturnType<typeof setInterval> | undefined;
+  private looking = false;
+  private askedAgainAtMs = Number.NEGATIVE_INFINITY;
 
   private constructor(
     private readonly namespace: string[],
@@ -132,7 +144,8 @@ export class Publisher {
     void session.goingAway.then((to) => events.onMoved(to));
     try {
       publisher.replace(stream);
-      await session.publishNamespace(namespace);
+      await publisher.announce(session);
+      publisher.timer = setInterval(() => void publisher.lookAgain(), LOOK_EVERY_MS);
       return publisher;
     } catch (error) {
       publisher.stopEncoding();
@@ -141,9 +154,39 @@ export class Publisher {
     }
   }
 
+  private async announce(session: Session): Promise<void> {
+    const { ended } = await session.publishNamespace(this.namespace);
+    void ended.then(() => this.onEnded(session));
+  }
+
+  /** The server wants no more of it. Asked once more it says why, or takes it again. */
+  private async onEnded(session: Session): Promise<void> {
+    if (this.over) return;
+    const now = performance.now();
+    const putOut = now - this.askedAgainAtMs < ASK_AGAIN_MS;
+    this.askedAgainAtMs = now;
+    const words = await this.announce(session).then(() => (putOut ? '' : null), refusalOf);
+    if (words !== null && !this.over) this.events.onError(words || 'The server has ended this broadcast.');
+  }
+
+  private async lookAgain(): Promise<void> {
+    if (this.looking) return;
+    this.looking = true;
+    await this.look(ANSWER_MS).finally(() => (this.looking = false));
+  }
+
+  /** Whether the server still answers; if not, the connection is lost. */
+  async look(patienceMs: number): Promise<void> {
+    const { session } = this;
+    if (this.over || session === null) return;
+    // Of a namespace that nobody watches: any answer will do, and that one needs no look at who asks.
+    const answers = await session.ping({ namespace: this.namespace.slice(0, 1), name: 'catalog' }, patienceMs);
+    if (!answers && !this.over) this.events.onLost();
+  }
+
   /** Another camera, screen or microphone. */
   replace(stream: MediaStream): void {
-    const [video, audio] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
+    const [video, audio] = [living(stream.getVideoTracks()), living(stream.getAudioTracks())];
     if (video !== undefined) {
       if (this.video !== null) this.video.replace(video);
       else this.video = new VideoSource(video, (format) => this.onFormat(format), (frame) => this.onVideo(frame), this.events.onError);
@@ -228,6 +271,8 @@ export class Publisher {
   }
 
   private stopEncoding(): void {
+    this.over = true;
+    clearInterval(this.timer);
     this.video?.stop();
     this.audio?.stop();
   }
@@ -242,6 +287,17 @@ export class Publisher {
   /** The connection is gone; nothing is said any more. */
   abandon(): void {
     this.stopEncoding();
+    this.session?.close(GIVEN_UP);
   }
+}
+
+/** Browsers read nothing of a track that has ended, and throw instead. */
+function living(tracks: MediaStreamTrack[]): MediaStreamTrack | undefined {
+  return tracks.find(({ readyState }) => readyState !== 'ended');
+}
+
+/** null: of a session that is over, which is told otherwise. */
+function refusalOf(error: unknown): string | null {
+  return error instanceof Refused ? error.refusal.reason : null;
 }
 

@@ -495,16 +495,22 @@ async fn d01_a_stream_key_may_stand_in_the_request_and_is_that_of_the_namespace(
 async fn who_watches_is_counted_once_a_session_and_what_is_sent_is_counted() {
     let rig = Rig::new();
     let broadcast = rig.broadcast(&["default", "one"]);
-    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
-    let _sound = broadcast.track(spine::TrackName::from_static("audio"), TrackInfo::default());
-    let [one, two] = [rig.client("/").await, rig.client("/").await];
+    let media = || TrackInfo { timescale: Some(90_000), ..TrackInfo::default() };
+    let video = broadcast.track(VIDEO, media()).unwrap();
+    let _sound = broadcast.track(spine::TrackName::from_static("audio"), media());
+    let _chat = broadcast.track(spine::TrackName::from_static("chat"), TrackInfo::default());
+    let [one, two, beside] = [rig.client("/").await, rig.client("/").await, rig.client("/").await];
     let name = |track_name| track(&["default", "one"], track_name);
     let mut first = one.subscribe(name("video"), next_object()).await;
     let _more = one.subscribe(name("audio"), next_object()).await;
     let mut second = two.subscribe(name("video"), next_object()).await;
+    let _chats = beside.subscribe(name("chat"), next_object()).await;
     let watching = || rig.watching.load(Ordering::Relaxed);
     until("two to be seated", || watching() == 2).await;
     let open = || rig.counters.subscriptions_open.load(Ordering::Relaxed);
+    until("four subscriptions", || open() == 4).await;
+    assert_eq!(watching(), 2, "who chats watches by another session");
+    beside.link.close(moqt::SessionCode::NoError, "");
     until("three subscriptions", || open() == 3).await;
     group(&video, 0, &["ab", "cde"]);
     for viewer in [&mut first, &mut second] {
@@ -515,7 +521,7 @@ async fn who_watches_is_counted_once_a_session_and_what_is_sent_is_counted() {
     let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     until("all to be counted", || of(&rig.counters.objects) == 4).await;
     assert_eq!(of(&rig.counters.object_bytes), 10);
-    assert_eq!((of(&rig.counters.subscriptions), of(&rig.counters.session_errors)), (3, 0));
+    assert_eq!((of(&rig.counters.subscriptions), of(&rig.counters.session_errors)), (4, 0));
     two.link.close(moqt::SessionCode::NoError, "");
     until("one to leave", || watching() == 1).await;
     assert_eq!(of(&rig.counters.session_errors), 0, "a goodbye is no error");

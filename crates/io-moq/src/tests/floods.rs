@@ -99,8 +99,9 @@ async fn come_and_go(carrier: Carrier, network: Network, rig: Rig) {
     const TOGETHER: usize = 50;
     let track_of = |n: usize| format!("track{n}");
     let broadcast = rig.broadcast(&["default", "two"]);
-    let tracks = (0..TOGETHER / 2)
-        .map(|n| broadcast.track(TrackName::new(track_of(n)).unwrap(), TrackInfo::default()));
+    let media = || TrackInfo { timescale: Some(90_000), ..TrackInfo::default() };
+    let tracks =
+        (0..TOGETHER / 2).map(|n| broadcast.track(TrackName::new(track_of(n)).unwrap(), media()));
     let _tracks: Vec<_> = tracks.map(Result::unwrap).collect();
     let flooder = rig.client_by(&network, near(), carrier).await;
     let open = || rig.counters.subscriptions_open.load(Ordering::Relaxed);

@@ -5,9 +5,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use testkit::{
-    Clip, ClipSpec, Follower, Impaired, Played, Relay, Server, Shape, change_devices,
-    decode_errors, glass_to_glass, packets, play, publish_from_page, published, skip, use_player,
-    wait_until, watch_while_shut, watch_with_stock_moq,
+    Clip, ClipSpec, Follower, Impaired, Played, Relay, Server, Shape, decode_errors,
+    glass_to_glass, packets, play, skip, use_player, wait_until, watch_while_shut,
+    watch_with_stock_moq,
 };
 
 use crate::AIRWAVE;
@@ -188,7 +188,7 @@ fn our_player_over_https_and_http_2_shows_every_frame_and_sounds_right() {
 }
 
 /// Whether the player plays over MoQ: frame by frame, or in parts where frames come too unevenly.
-fn over_moq(mode: &serde_json::Value) -> bool {
+pub(crate) fn over_moq(mode: &serde_json::Value) -> bool {
     ["Real time", "MoQ"].iter().any(|name| mode == name)
 }
 
@@ -681,71 +681,4 @@ fn cut_off(server: &Server, moq: bool) {
     let shown = frames["last"].as_f64().unwrap() - frames["first"].as_f64().unwrap();
     // What was sent during the cut lies between them.
     assert!(shown > CUT_OFF.as_secs_f64() * 30.0, "frames from before and after: {frames}");
-}
-
-#[test]
-fn a_page_broadcasts_its_camera() {
-    if skip("browser") {
-        return;
-    }
-    let server = Server::start(AIRWAVE, &[]);
-    let input = server.input();
-    let page = publish_from_page(
-        server.url("/").to_string().trim_end_matches('/'),
-        &input.uid,
-        &input.key,
-        5,
-    );
-    let video = server.wait_live(&input);
-    // All of it over HLS, to its end.
-    let folder = tempfile::tempdir().unwrap();
-    let path = format!("/{video}/manifest/video.cmaf.m3u8");
-    wait_until("a playlist", 20, || (server.get(&path).status == 200).then_some(()));
-    let mut follower = Follower::new(server.url(&path));
-    while !follower.reload().ended {}
-    let file = folder.path().join("camera.mp4");
-    let map = follower.inits.keys().next().unwrap();
-    std::fs::write(&file, follower.file(map)).unwrap();
-    // A camera has no constant rate; ffmpeg's writer, which has one, says so.
-    let errors = decode_errors(&file);
-    let errors: Vec<&str> = errors.lines().filter(|line| !line.contains("monoton")).collect();
-    assert_eq!(errors, [""; 0], "ffmpeg decodes what Chromium encoded");
-    let pictures = packets(&file, 'v').len();
-
-    let seen = published(page);
-    for list in ["violations", "errors"] {
-        assert_eq!(seen[list], serde_json::json!([]), "{seen}");
-    }
-    assert_eq!((&seen["narrow"], &seen["keyInAddress"]), (&true.into(), &false.into()), "{seen}");
-    let watched = &seen["watched"];
-    assert!(over_moq(&watched["mode"]), "{seen}");
-    assert_eq!(watched["width"], 1280, "{seen}");
-    let shown = watched["framesShown"].as_u64().unwrap() as usize;
-    assert!(pictures >= shown && shown >= 100, "{pictures} pictures, {shown} shown: {seen}");
-}
-
-/// Its first sound comes long after its first picture and is of 44.1 kHz; then it goes, and comes again.
-#[test]
-fn a_page_broadcasts_other_devices_while_it_is_live() {
-    if skip("browser") {
-        return;
-    }
-    let server = Server::start(AIRWAVE, &[]);
-    let input = server.input();
-    let url = server.url("/").to_string();
-    let seen = change_devices(url.trim_end_matches('/'), &input.uid, &input.key);
-    let steps = seen["steps"].as_array().unwrap();
-    assert_eq!(steps.len(), 7, "{seen}");
-    for step in steps {
-        for viewer in ["Real time", "MoQ"] {
-            let (mode, name) = (&step[viewer], &step["step"]);
-            assert!(over_moq(mode), "{name}: who watches in {viewer}: {mode}: {seen}");
-        }
-        let is_unplugged = step["step"] == "the microphone is unplugged";
-        let words = if is_unplugged { "The microphone is gone" } else { "" };
-        assert_eq!(step["error"], words, "{seen}");
-        let is_camera = step["line"].as_str().unwrap().contains("320×180");
-        assert_eq!(is_camera, step["step"] != "a screen", "{seen}");
-    }
-    assert_eq!(errors(&seen), [""; 0], "{seen}");
 }

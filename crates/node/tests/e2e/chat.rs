@@ -148,6 +148,9 @@ fn two_browsers_chat_over_moq() {
         let said = server.metric("chat_messages_total") == 2;
         (said && server.metric("chat_guests") == 2).then_some(())
     });
+    // Each of them has a session for the picture, or none, and one for the chat.
+    let views = server.get(&format!("/{}/views", input.uid)).json();
+    assert_eq!(views["liveViewers"], 2, "{views}");
     assert_eq!(server.api("DELETE", &format!("/stream/{video}/chat/1"), None).status, 200);
     assert_eq!(say(&server, &input.uid, "Rust", "goodbye").status, 200);
     assert!(browsers.wait(120).success(), "{}", browsers.output());

@@ -22,6 +22,7 @@ mod disk;
 mod edge;
 mod encoders;
 mod fetches;
+mod from_browser;
 mod help;
 mod hostile;
 mod key_pictures;
