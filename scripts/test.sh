@@ -3,6 +3,9 @@
 #   N passed, N failed, N skipped
 # A step that fails and is not a test (the format, a build) counts as one failed.
 #
+# What waits (a network, an encoder, a browser) runs beside what computes, and what computes gives way (`nice`):
+# docs/decisions/0177-what-computes-runs-beside-what-waits.md. What a step printed that ran beside others is shown when it is over.
+#
 # AIRWAVE_TEST_SKIP=name,... switches tests off. The tests read it themselves and then write a line
 # `AIRWAVE-SKIPPED name` into the file AIRWAVE_SKIP_LOG: they are counted as skipped, not as passed, and listed. So do tests
 # that the system forbids (mounting in a container), with the reason. What is ignored is started by a test as a process of its own.
@@ -10,7 +13,7 @@
 . "$(dirname "$0")/lib.sh"
 
 RESULTS=$CACHE/test
-JUNIT=$ROOT/target/nextest/default/junit.xml # always there, also under CARGO_TARGET_DIR; set in .config/nextest.toml
+NEXTEST=$ROOT/target/nextest # always there, also under CARGO_TARGET_DIR; set in .config/nextest.toml
 WEB_REPORT=$RESULTS/web.json
 PAGES_REPORT=$RESULTS/pages.json
 export AIRWAVE_SKIP_LOG=$RESULTS/skipped
@@ -23,57 +26,65 @@ FAILED=0
 SKIPPED=0
 FAILED_STEPS=()
 STEP_MINUTES=40 # a step that takes longer hangs: the gate goes on without it, and says so
-FETCHING= # the process that fetches meanwhile
+declare -A BESIDE=() # the processes of steps that run beside others
+THROUGH= # every step has run
 LOGGED=0 # lines of the log of skipped tests that are counted already
 
 main() {
-    rm -rf "$RESULTS" "$JUNIT"
+    rm -rf "$RESULTS" "$NEXTEST"/{default,crates}/junit.xml
     mkdir -p "$RESULTS"
     : >"$AIRWAVE_SKIP_LOG"
     trap last_line EXIT
 
     # Without its tools nothing else here says anything.
     attempt "Dependencies" scripts/deps.sh tools || return 1
-    fetch_meanwhile
+    meanwhile "What tests talk to, and the demo clip" nice bash -c 'scripts/deps.sh peers && scripts/demo-clip.sh "$1"' _ \
+        "$CACHE/demo/clip.mp4"
     attempt "Pages" scripts/web.sh build || true
-    attempt "Format, lint, types" scripts/check.sh --no-rules || true
+    # Against a make-believe server: nothing of Rust is in them.
+    meanwhile "Pages in Chromium" scripts/web.sh pages "$PAGES_REPORT"
+    attempt "Format, lint, types" nice scripts/check.sh --no-rules || true
     # All targets at once, so that the program and the tests share one build of every dependency.
-    attempt "Build" cargo build --quiet --workspace --bins --tests || true
-    run_tests "Tests of web/" count_web scripts/web.sh test "$WEB_REPORT"
-    finish_fetching
-    run_tests "Pages in Chromium" count_pages scripts/web.sh pages "$PAGES_REPORT"
-    # Two for each core: those end to end wait more than they compute.
-    run_tests "Tests" count_rust cargo nextest run --cargo-quiet --workspace --no-fail-fast --test-threads $((2 * $(nproc)))
+    attempt "Build" nice cargo build --quiet --workspace --bin airwave --bin airwave-encode --tests || true
+    tests count_web "Tests of web/" scripts/web.sh test "$WEB_REPORT"
+    tests count_pages "Pages in Chromium"
+    finished "What tests talk to, and the demo clip" || failed_step "What tests talk to, and the demo clip"
+    # A little less than those end to end, not next to nothing: what is waited for in them has its time, too.
+    meanwhile "Tests of crates" nice -n 5 cargo nextest run --profile crates --cargo-quiet --workspace --no-fail-fast \
+        -E 'not binary(e2e)'
+    # Two for each core: they wait more than they compute.
+    tests count_end_to_end "Tests end to end" cargo nextest run --cargo-quiet --workspace --no-fail-fast \
+        -E 'binary(e2e)' --test-threads $((2 * $(nproc)))
+    tests count_crates "Tests of crates"
+    THROUGH=yes
     [ "$FAILED" -eq 0 ]
 }
 
-# What tests talk to, and the demo clip, while our own code is built: most of it is waiting for a network.
-fetch_meanwhile() {
-    timeout --kill-after=30 "${STEP_MINUTES}m" bash -c 'scripts/deps.sh peers && scripts/demo-clip.sh "$1"' _ \
-        "$CACHE/demo/clip.mp4" </dev/null >"$RESULTS/fetched" 2>&1 &
-    FETCHING=$!
+# meanwhile TITLE COMMAND...: a step beside those that come next, until it is `finished`.
+meanwhile() {
+    timeout --kill-after=30 "${STEP_MINUTES}m" bash -c '. scripts/lib.sh && step "$@"' _ "$@" </dev/null >"$RESULTS/$1.log" 2>&1 &
+    BESIDE[$1]=$!
 }
 
-finish_fetching() {
-    local title="What tests talk to, and the demo clip"
-    step "$title" fetched && return 0
-    FAILED=$((FAILED + 1))
-    FAILED_STEPS+=("$title")
-}
-
-fetched() {
+# finished TITLE: waits for such a step, and shows what it printed. Its status is the step's.
+finished() {
     local status=0
-    wait "$FETCHING" || status=$?
-    FETCHING=
-    cat "$RESULTS/fetched"
+    wait "${BESIDE[$1]}" || status=$?
+    unset "BESIDE[$1]"
+    cat "$RESULTS/$1.log"
+    [ "$status" -ne 124 ] || note "stopped after $STEP_MINUTES min"
     return "$status"
 }
 
 attempt() {
     bounded "$@" && return 0
+    failed_step "$1"
+    return 1
+}
+
+failed_step() {
     FAILED=$((FAILED + 1))
     FAILED_STEPS+=("$1")
-    return 1
 }
 
 bounded() {
@@ -85,30 +96,30 @@ bounded() {
     step "$title" timeout "${keep[@]}" --kill-after=30 "${STEP_MINUTES}m" "$@"
 }
 
-# run_tests TITLE COUNT COMMAND...: a runner that failed without naming a failed test (it did not build, it crashed)
-# is a failed step.
-run_tests() {
-    local title=$1 count=$2 before=$FAILED status=0
-    shift 2
-    bounded "$title" "$@" || status=$?
+# tests COUNT TITLE [COMMAND...]: runs tests, or waits for those that run `meanwhile`, and counts them. A runner that failed without
+# naming a failed test (it did not build, it crashed) is a failed step.
+tests() {
+    local count=$1 title=$2 before=$FAILED status=0 how=bounded
+    shift
+    [ $# -gt 1 ] || how=finished
+    "$how" "$@" || status=$?
     "$count"
-    if [ "$status" -ne 0 ] && [ "$FAILED" -eq "$before" ]; then
-        FAILED=$((FAILED + 1))
-        FAILED_STEPS+=("$title")
-    fi
+    if [ "$status" -ne 0 ] && [ "$FAILED" -eq "$before" ]; then failed_step "$title"; fi
 }
+
+count_end_to_end() { count_rust "$NEXTEST/default/junit.xml"; }
+count_crates() { count_rust "$NEXTEST/crates/junit.xml"; }
 
 # The report, not the summary on the screen: its format is kept stable.
 count_rust() {
-    local tests failures skipped
-    [ -s "$JUNIT" ] || return 0
-    tests=$(root_attribute tests)
-    failures=$(($(root_attribute failures) + $(root_attribute errors)))
+    local report=$1 tests failures
+    [ -s "$report" ] || return 0
+    tests=$(root_attribute "$report" tests)
+    failures=$(($(root_attribute "$report" failures) + $(root_attribute "$report" errors)))
     newly_skipped
-    skipped=$NEWLY_SKIPPED
-    PASSED=$((PASSED + tests - failures - skipped))
+    PASSED=$((PASSED + tests - failures - NEWLY_SKIPPED))
     FAILED=$((FAILED + failures))
-    SKIPPED=$((SKIPPED + skipped))
+    SKIPPED=$((SKIPPED + NEWLY_SKIPPED))
 }
 
 # newly_skipped: how many tests said since the last time that they are switched off.
@@ -121,7 +132,7 @@ newly_skipped() {
 
 root_attribute() {
     local value
-    value=$(grep -m 1 -o '<testsuites [^>]*' "$JUNIT" | grep -o " $1=\"[0-9]*\"" | tr -dc 0-9) || true
+    value=$(grep -m 1 -o '<testsuites [^>]*' "$1" | grep -o " $2=\"[0-9]*\"" | tr -dc 0-9) || true
     echo "${value:-0}"
 }
 
@@ -152,8 +163,9 @@ count_pages() {
 last_line() {
     local status=$?
     trap - EXIT
-    if [ -n "$FETCHING" ]; then kill "$FETCHING" || true; fi
-    [ "$status" -eq 0 ] || [ "$FAILED" -gt 0 ] || FAILED=1
+    if [ ${#BESIDE[@]} -gt 0 ]; then kill "${BESIDE[@]}" 2>/dev/null || true; fi
+    # After a signal the status may be that of the command before.
+    { [ "$status" -eq 0 ] && [ -n "$THROUGH" ]; } || [ "$FAILED" -gt 0 ] || FAILED=1
     echo
     if [ ${#FAILED_STEPS[@]} -gt 0 ]; then
         heading "Failed steps"

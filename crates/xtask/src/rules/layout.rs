@@ -63,7 +63,7 @@ fn check(folder: &str, manifest: &Table) -> impl Iterator<Item = String> {
     .map(|(_, what)| what.to_owned())
 }
 
-/// End-to-end tests run one at a time: side by side they would only measure each other.
+/// End-to-end tests are bounded: all at once they would only measure each other.
 #[must_use]
 pub fn end_to_end(tree: &Tree) -> Vec<Finding> {
     const CONFIG: &str = ".config/nextest.toml";
