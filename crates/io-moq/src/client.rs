@@ -361,10 +361,13 @@ impl Client {
         }
     }
 
-    /// Whether a connection that has ended so was lost: nobody said goodbye, and it was not us who had enough of it.
+    /// Whether a connection that has ended so was lost: nobody said goodbye, and it was not us who had enough of it. Who has asked us
+    /// to leave says goodbye for itself, and not for what it brings.
     pub(crate) fn was_lost(&self, ended: &Ended) -> bool {
-        let goodbye = self.driver.link().version.session_code(SessionCode::NoError);
-        self.driver.closed_with().is_none() && ended.code != Some(goodbye)
+        let link = self.driver.link();
+        let goodbye = ended.code == Some(link.version.session_code(SessionCode::NoError));
+        let asked = link.with(|session| session.peer_goes_away());
+        self.driver.closed_with().is_none() && (asked || !goodbye)
     }
 
     /// Does what is left to do when the connection is over.

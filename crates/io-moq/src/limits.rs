@@ -210,6 +210,10 @@ pub const RENDEZVOUS_MAX: Duration = Duration::from_secs(30);
 /// itself, and its answer has to come here.
 pub const SUBSCRIBE_ANSWER_MAX: Duration = Duration::from_secs(35);
 
+/// Whoever has a track that is over says so right behind the answer to a SUBSCRIBE. Where one is over here with the same end, that is
+/// waited for so long, before what has come of it makes room for another one of its name.
+pub const TRACK_OVER_WAIT: Duration = Duration::from_millis(500);
+
 /// A relayed track that nobody reads is paused upstream after so long: a page that is loaded again, or a player that moves to another
 /// relay, is back by then.
 pub const FORWARD_LINGER: Duration = Duration::from_secs(10);

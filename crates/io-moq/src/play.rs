@@ -673,7 +673,7 @@ impl Streaming {
                     return Err(Cut::Reset(ResetCode::DeliveryTimeout));
                 }
                 // The newest group is worth waiting for, whatever its age.
-                Some(_) if newest => clock::now() + LAG_MAX / 10,
+                Some(_) if newest && !self.is_long_over(object) => clock::now() + LAG_MAX / 10,
                 // Not TOO_FAR_BEHIND (draft-21 §12.5): the subscription goes on.
                 Some(_) => {
                     // Who said how old they may be wants each until then.
@@ -704,6 +704,12 @@ impl Streaming {
         {
             self.given_up.before(largest.group, self.priority);
         }
+    }
+
+    /// Of a track that is over no group is newer: this one is kept no longer than any other that its subscriber wants late.
+    fn is_long_over(&self, object: &ObjectReader) -> bool {
+        let since = object.header().arrived.max(self.began);
+        self.track.ended().is_some() && clock::now() >= since + DELIVERY_MAX
     }
 
     fn is_newest(&self) -> bool {

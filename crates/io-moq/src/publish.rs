@@ -9,15 +9,15 @@ use std::task::Poll;
 use bytes::Bytes;
 use moqt::session::{Command, Event};
 use moqt::{
-    Answer, Filter, Location, Namespace, Parameters, Properties, Request, RequestCode, RequestId,
-    Secret,
+    Answer, DoneCode, Filter, Location, Namespace, Parameters, Properties, Request, RequestCode,
+    RequestId, Secret,
 };
-use spine::{PublishError, TrackInfo, Waiting, track};
+use spine::{Close, PublishError, TrackInfo, Waiting, track};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::handover::{Hands, Stage};
-use crate::limits::{RENDEZVOUS_MAX, SUBSCRIBE_ANSWER_MAX};
+use crate::limits::{RENDEZVOUS_MAX, SUBSCRIBE_ANSWER_MAX, TRACK_OVER_WAIT};
 use crate::link::{Link, Told};
 use crate::names::path_of;
 use crate::own::Mark;
@@ -72,6 +72,16 @@ pub(crate) struct Publisher {
 
 /// Ready when nobody wants any more what is asked for.
 pub(crate) type Unwanted = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How a track is asked for.
+pub(crate) struct Wish {
+    pub(crate) filter: Filter,
+    /// NEW_GROUP_REQUEST
+    pub(crate) new_group: Option<u64>,
+    pub(crate) unwanted: Option<Unwanted>,
+    /// There was one of its name, which is over.
+    pub(crate) before: Option<track::Consumer>,
+}
 
 impl Publisher {
     /// Serves the namespace for as long as the peer publishes in it.
@@ -157,8 +167,9 @@ impl Publisher {
             match (track, name) {
                 (Ok(track), Ok(name)) => {
                     let (before, leaves) = (parameters.largest, false);
-                    let (largest, hands) = (before, None);
-                    let target = Target { track, relayed, before, largest, updates, leaves, hands };
+                    let (largest, hands, heard) = (before, None, None);
+                    let target =
+                        Target { track, relayed, before, largest, updates, leaves, hands, heard };
                     take(link, (id, name), told, target, Some(viewer)).await
                 }
                 _ => {
@@ -180,16 +191,16 @@ impl Publisher {
         M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
     {
         let make = move |info: Result<_, _>| make(info.ok()?).ok();
-        self.subscribe_in(self.namespace.clone(), name, (filter, new_group), None, make)
+        let wish = Wish { filter, new_group, unwanted: None, before: None };
+        self.subscribe_in(self.namespace.clone(), name, wish, make)
     }
 
-    /// The same of a namespace below its own, until it is `unwanted` or answered; also who refuses it is told on, with his code.
+    /// The same of a namespace below its own, until it is unwanted or answered; also who refuses it is told on, with his code.
     pub(crate) fn subscribe_in<M>(
         &self,
         namespace: Namespace,
         name: Bytes,
-        how: (Filter, Option<u64>),
-        unwanted: Option<Unwanted>,
+        wish: Wish,
         make: M,
     ) -> impl Future<Output = Taken> + Send + use<M>
     where
@@ -203,7 +214,7 @@ impl Publisher {
             // Only what it gives is its own: of a namespace that is several publishers', all are asked for everything.
             let mark = || own.as_ref().map(|(own, path, name)| own.mark(path, Some(name)));
             let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
-            subscribe((link, kind), track, how, unwanted, mark, make).await
+            subscribe((link, kind), track, wish, mark, make).await
         }
     }
 
@@ -243,11 +254,12 @@ impl Publisher {
 async fn subscribe(
     (link, (relayed, pull)): (Arc<Link>, (bool, Option<Pull>)),
     track: moqt::TrackName,
-    how: (Filter, Option<u64>),
-    unwanted: Option<Unwanted>,
+    wish: Wish,
     mark: impl FnOnce() -> Option<Mark> + Send,
     make: impl FnOnce(Result<TrackInfo, RequestCode>) -> Option<track::Producer> + Send,
 ) -> Taken {
+    let Wish { filter, new_group, unwanted, before } = wish;
+    let how = (filter, new_group);
     let mut unwanted = std::pin::pin!(async {
         match unwanted {
             Some(unwanted) => unwanted.await,
@@ -259,7 +271,14 @@ async fn subscribe(
         () = &mut unwanted => return Taken::Cancelled,
     };
     let granted = match asked {
-        Ok(granted) => granted,
+        Ok(granted) => match before.filter(|before| granted.may_be(before)) {
+            Some(_) => match granted.unless_over().await {
+                Some(granted) => granted,
+                // What there is of it is here already (decision 175).
+                None => return Taken::Cancelled,
+            },
+            None => granted,
+        },
         Err(denied) if denied.by_who_goes(&link) => {
             // Whoever takes over what it brings is asked, once this is dropped.
             if let Some(pull) = &pull {
@@ -323,12 +342,35 @@ pub(crate) struct Granted {
     counted: Option<OneMore>,
     /// The largest object that was here when it was asked for.
     known: Option<Location>,
+    /// What was heard of it already.
+    heard: Option<Told>,
 }
 
 impl Granted {
     /// The largest object that there is, as the peer says.
     pub(crate) fn largest(&self) -> Option<Location> {
         self.parameters.largest
+    }
+
+    /// Whether it may be this one, which is over: it has the same properties, and the same end so far.
+    fn may_be(&self, before: &track::Consumer) -> bool {
+        let ended = before.ended().is_some_and(|why| why != Close::Malformed);
+        let (largest, properties) = (before.largest().map(location), &before.info().properties);
+        ended
+            && largest.is_some()
+            && largest == self.parameters.largest
+            && properties == self.properties.as_bytes()
+    }
+
+    /// Nothing, if it is over as well. Who has an ended track says so right behind its answer; one that has begun again says something
+    /// else, or nothing for a while.
+    async fn unless_over(mut self) -> Option<Self> {
+        self.heard = timeout(TRACK_OVER_WAIT, self.told.recv()).await.ok().flatten();
+        let done = match &self.heard {
+            Some(Told::Event(Event::Done { done, .. })) => Some(done.code),
+            _ => None,
+        };
+        (done != Some(DoneCode::TrackEnded)).then_some(self)
     }
 
     /// Writes what comes into this track, to its end; if it is `relayed`, what there was before as well, for who wants that.
@@ -350,7 +392,7 @@ impl Granted {
             // What is here from earlier is not fetched.
             let largest = self.parameters.largest;
             let before = largest.filter(|largest| Some(*largest) > self.known);
-            let Self { track: name, asked, told, counted, .. } = self;
+            let Self { track: name, asked, told, counted, heard, .. } = self;
             let (link, id) = asked.request();
             let leaves = pull.is_some();
             let target = Target {
@@ -361,6 +403,7 @@ impl Granted {
                 updates: 0,
                 leaves,
                 hands,
+                heard,
             };
             let taken = take(link.clone(), (id, name.clone()), told, target, None).await;
             if !matches!(taken, Taken::Moved | Taken::Unread) {
@@ -496,10 +539,17 @@ pub(crate) async fn ask_over(
         match timeout_at(until, news).await.ok().flatten() {
             Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                 Answer::Ok { properties, parameters } => {
-                    let known = None;
-                    let granted =
-                        Granted { track, asked, told, parameters, properties, counted, known };
-                    return Ok(granted);
+                    let (known, heard) = (None, None);
+                    return Ok(Granted {
+                        track,
+                        asked,
+                        told,
+                        parameters,
+                        properties,
+                        counted,
+                        known,
+                        heard,
+                    });
                 }
                 Answer::Error(error) => return Err(Denied::Answered(error)),
                 Answer::FetchOk(_) => return Err(Denied::Over),

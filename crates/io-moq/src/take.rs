@@ -75,13 +75,15 @@ pub(crate) struct Target {
     pub(crate) leaves: bool,
     /// It may go from one connection to another.
     pub(crate) hands: Option<Hands>,
+    /// What was heard of it already.
+    pub(crate) heard: Option<Told>,
 }
 
 impl From<track::Producer> for Target {
     /// All of it is wanted.
     fn from(track: track::Producer) -> Self {
-        let (before, largest, hands) = (None, None, None);
-        Self { track, relayed: false, before, largest, updates: 0, leaves: false, hands }
+        let (before, largest, hands, heard) = (None, None, None, None);
+        Self { track, relayed: false, before, largest, updates: 0, leaves: false, hands, heard }
     }
 }
 
@@ -99,7 +101,7 @@ pub(crate) async fn take(
     let mut streams = FuturesUnordered::new();
     let mut past: FuturesUnordered<Past> = FuturesUnordered::new();
     let mut end = None;
-    let mut hands = target.hands.take();
+    let (mut hands, mut heard) = (target.hands.take(), target.heard.take());
     let mut rest = Rest::new(target.largest.map(|largest| largest.group));
     // Who follows one that was lost may have begun anew: a client that publishes into an open namespace numbers by itself, whichever node it is at.
     let follows = hands.as_ref().is_some_and(Hands::follows_who_is_lost);
@@ -177,7 +179,7 @@ pub(crate) async fn take(
                 // Another publisher of it says so, or an answer about its past.
                 Wanted::Nothing => break Taken::Malformed,
             },
-            told = told.recv() => match told {
+            told = hear(&mut heard, &mut told) => match told {
                 Some(Told::Data(data)) => {
                     let DataHeader::Subgroup(SubgroupHeader { group, .. }) = data.header else {
                         continue;
@@ -278,6 +280,14 @@ pub(crate) async fn take(
         link.command(Command::Cancel { id, code: ResetCode::MalformedTrack });
     }
     taken
+}
+
+/// What is heard of it next.
+async fn hear(heard: &mut Option<Told>, told: &mut mpsc::UnboundedReceiver<Told>) -> Option<Told> {
+    match heard.take() {
+        Some(heard) => Some(heard),
+        None => told.recv().await,
+    }
 }
 
 async fn at_last(left: Option<Instant>) {

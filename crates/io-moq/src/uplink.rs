@@ -36,7 +36,7 @@ use crate::transport::{Known, Trust};
 use again::{Again, Ended, Said};
 use all::Stay;
 pub(crate) use all::Uplinks;
-use heard::{Heard, Pace};
+use heard::{Going, Heard, Pace};
 use status::ConnectedGuard;
 
 pub(crate) use heard::route_on;
@@ -200,7 +200,7 @@ impl There {
             stranger,
             pull: Pull::new(uplink.status.clone()),
             connected,
-            going: watch::Sender::new(false),
+            going: watch::Sender::default(),
             carries: Some(carries),
             places: places.clone(),
             pace: Pace::new(clock::now()),
@@ -216,7 +216,7 @@ impl There {
                 tokio::select! {
                     () = look => {}
                     // What it says of its token is no word about the next one.
-                    () = heard::asks_to_leave(&mut going) => {}
+                    _ = heard::further(&mut going, Going::No) => {}
                 }
             });
         }
@@ -233,9 +233,9 @@ impl There {
             let mut run = std::pin::pin!(async {
                 loop {
                     match client.run().await {
-                        over @ Over::GoAway { .. } => drop(goes.send((over, UPLINK_MOVE_MAX))),
+                        over @ Over::GoAway { .. } => drop(goes.send((over, Going::Asked))),
                         Over::Ended(lost) if client.was_lost(&lost) => {
-                            drop(goes.send((Over::Ended(lost), UPLINK_HELD)));
+                            drop(goes.send((Over::Ended(lost), Going::Lost)));
                             match client.run_on().await {}
                         }
                         over @ Over::Ended(_) => return over,
@@ -244,6 +244,11 @@ impl There {
             });
             // When it has asked us to leave, or is lost: until then at most.
             let mut until: Option<Instant> = None;
+            let mut last = false;
+            let sooner = |until: Option<Instant>, most: Duration| {
+                let at = Instant::now() + most;
+                Some(until.map_or(at, |until| until.min(at)))
+            };
             loop {
                 let left = async {
                     match until {
@@ -268,25 +273,29 @@ impl There {
                         if told.since.is_none() {
                             break Ended::Left;
                         }
-                        told.leave();
-                        until = Some(Instant::now() + UPLINK_MOVE_MAX);
+                        told.leave(Going::Asked);
+                        until = sooner(until, UPLINK_MOVE_MAX);
                     }
-                    Some((over, most)) = away.recv() => {
-                        let lost = matches!(over, Over::Ended(_));
+                    Some((over, going)) = away.recv() => {
                         let Some(since) = told.since else { break Ended::Over(over) };
-                        if lost {
-                            told.connected.is_silent();
-                        }
+                        told.leave(going);
                         if until.is_none() {
-                            told.leave();
-                            until = Some(Instant::now() + most);
                             let stood = clock::now().duration_since(since);
                             let _ = tell.send((Ended::Over(over), Some(stood)));
                         }
+                        let most = if going == Going::Lost { UPLINK_HELD } else { UPLINK_MOVE_MAX };
+                        until = sooner(until, most);
                     }
                     // All of it comes from elsewhere.
                     _ = carried.recv(), if until.is_some() => break Ended::Left,
-                    () = left => break Ended::Left,
+                    () = left => {
+                        if std::mem::replace(&mut last, true) {
+                            break Ended::Left;
+                        }
+                        // What another one has taken over a moment ago is asked for there: it has as long again to come.
+                        told.leave(Going::Over);
+                        until = Some(Instant::now() + UPLINK_HELD);
+                    }
                     over = &mut run => break Ended::Over(over),
                 }
             }

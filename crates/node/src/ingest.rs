@@ -600,6 +600,7 @@ impl Ingest {
         loop {
             let now = Instant::now();
             let next = self.origin.expire(now);
+            self.origin.give_back(now);
             let forget = self.library.forget_ended(now);
             let next = next.into_iter().chain(forget).min();
             let timer = async {

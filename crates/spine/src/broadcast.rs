@@ -5,13 +5,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::budget::Budget;
 use crate::error::{Close, LookupError, PublishError};
-use crate::limits::Limits;
+use crate::limits::{Limits, RELAYED_TRACKS_MAX};
 use crate::name::{Path, TrackName};
 use crate::origin::{Route, Takeover};
 use crate::responder::{Ask, Desk, Waiter, Want};
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
 
 struct State {
     tracks: BTreeMap<TrackName, Arc<track::Shared>>,
+    /// Those that were over and have made room, for as long as somebody reads them.
+    over: Vec<Weak<track::Shared>>,
     /// How many of the tracks the publisher made.
     published: usize,
     wanted: BTreeMap<TrackName, Arc<Want>>,
@@ -58,6 +60,7 @@ impl Shared {
     ) -> Arc<Self> {
         let state = State {
             tracks: BTreeMap::new(),
+            over: Vec::new(),
             published: 0,
             wanted: BTreeMap::new(),
             route,
@@ -80,6 +83,13 @@ impl Shared {
 
     pub(crate) fn tracks(&self) -> Vec<Arc<track::Shared>> {
         lock(&self.state).tracks.values().cloned().collect()
+    }
+
+    /// Those as well that were over and have made room.
+    pub(crate) fn all_tracks(&self) -> Vec<Arc<track::Shared>> {
+        let state = lock(&self.state);
+        let over = state.over.iter().filter_map(Weak::upgrade);
+        state.tracks.values().cloned().chain(over).collect()
     }
 
     /// A new publisher writes from now on, if the broadcast is not over. What is looked at and what
@@ -163,7 +173,7 @@ impl Shared {
         info: TrackInfo,
         (term, anew): (Term, bool),
     ) -> Result<track::Producer, PublishError> {
-        let (track, want, _woken) = {
+        let (track, want, _over, _woken) = {
             let mut state = lock(&self.state);
             // What is derived of it may begin when the last of it is already there.
             if let Life::Ended(why) = state.life
@@ -185,16 +195,38 @@ impl Shared {
                 }
                 state.published += 1;
             }
+            let mut over = if anew { self.make_room(&mut state)? } else { Vec::new() };
             let shared = (self.limits.clone(), self.budget.clone(), self.desk.clone());
-            let track = track::Shared::new(self.path.clone(), name.clone(), info, term, shared);
-            state.tracks.insert(name.clone(), track.clone());
+            let kind = (term, anew);
+            let track = track::Shared::new(self.path.clone(), name.clone(), info, kind, shared);
+            over.extend(state.tracks.insert(name.clone(), track.clone()));
+            if !over.is_empty() {
+                state.over.retain(|over| over.strong_count() > 0);
+                state.over.extend(over.iter().map(Arc::downgrade));
+            }
             state.revision += 1;
-            (track, state.wanted.remove(&name), state.wakers.take())
+            (track, state.wanted.remove(&name), over, state.wakers.take())
         };
         if let Some(want) = want {
             want.resolve(Ok(()));
         }
         Ok(track::Producer::new(track, term))
+    }
+}
+
+impl Shared {
+    /// Room for one more track that is relayed: those that are over and that nobody reads go when there are too many, and when memory
+    /// is short.
+    fn make_room(&self, state: &mut State) -> Result<Vec<Arc<track::Shared>>, PublishError> {
+        let mut over = Vec::new();
+        if state.tracks.len() >= RELAYED_TRACKS_MAX || self.budget.is_short() {
+            let may_go = |track: &Arc<track::Shared>| track.has_ended() && !track.is_read();
+            over.extend(state.tracks.extract_if(.., |_, track| may_go(track)).map(|(_, it)| it));
+        }
+        match state.tracks.len() < RELAYED_TRACKS_MAX {
+            true => Ok(over),
+            false => Err(PublishError::TooManyTracks),
+        }
     }
 }
 
@@ -410,7 +442,8 @@ impl Consumer {
         self.shared.add(name, info, (DERIVED, false))
     }
 
-    /// The same, where one that is over under this name makes room: whoever brings it has begun it again. Its readers keep it.
+    /// The same of one that is relayed, where one that is over under this name makes room: whoever brings it has begun it again. Its readers
+    /// keep it. There are [`RELAYED_TRACKS_MAX`] at most.
     pub fn derive_anew(
         &self,
         name: TrackName,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::limits::{GROUPS_KEPT_MIN, SHARE_OF_WINDOWS};
+use crate::limits::{GROUPS_KEPT_MIN, SHARE_BEYOND, SHARE_OF_WINDOWS};
 
 /// The node's budget for media in memory. Clones share it.
 #[derive(Clone)]
@@ -56,13 +56,23 @@ impl Budget {
         self.used() > self.0.limit
     }
 
+    /// Whether nothing more of what is relayed may be kept, of which a group may have so many bytes.
+    pub(crate) fn is_full(&self, group: usize) -> bool {
+        let beyond = (self.0.limit / SHARE_BEYOND).max(group);
+        self.used() > self.0.limit.saturating_add(beyond)
+    }
+
+    /// Whether only live windows may be kept.
+    pub(crate) fn is_short(&self) -> bool {
+        self.used() > self.0.limit - self.0.limit / SHARE_OF_WINDOWS
+    }
+
     /// How many of its newest groups a track that writes now may keep, of which so many are its window; all of them while
     /// there is room.
     pub(crate) fn kept_groups(&self, window: usize) -> Option<usize> {
-        let (used, limit) = (self.used(), self.0.limit);
-        if used > limit {
+        if self.exceeded() {
             Some(GROUPS_KEPT_MIN)
-        } else if used > limit - limit / SHARE_OF_WINDOWS {
+        } else if self.is_short() {
             Some(window.max(GROUPS_KEPT_MIN))
         } else {
             None

@@ -1,5 +1,7 @@
 //! The numbers that protect a node's memory, each with its reason.
 
+use std::time::Duration;
+
 /// Fields of a broadcast's path. draft-ietf-moq-transport §2.4.1 allows 32.
 pub const PATH_FIELDS_MAX: usize = 32;
 
@@ -37,8 +39,19 @@ pub const GROUPS_KEPT_MIN: usize = 2;
 /// tracks of one broadcast, which pay at random, would not keep the same segments.
 pub const GROUPS_KEPT: usize = 8;
 
+/// Tracks of a broadcast that are relayed, those that are over and whose past may be fetched among them: more than who takes part in a
+/// large room has in a day. Those that are over make room for others.
+pub const RELAYED_TRACKS_MAX: usize = 1_024;
+
+/// What is over is kept so long for who reads it, and for who fetches its past; then it goes when memory is short.
+pub const OVER_KEPT: Duration = Duration::from_secs(90);
+
 /// The share of the cache, one in so many, that only live windows may fill. Above it all older groups go.
 pub const SHARE_OF_WINDOWS: usize = 8;
+
+/// Beyond the cache newest groups have a share of it, one in so many, or what one of them may have; then nothing more is kept of what
+/// is relayed, which anybody may publish, and its groups have holes. Live inputs go on.
+pub const SHARE_BEYOND: usize = 2;
 
 /// Subgroups of a track that are read side by side, or wait behind the group that is read: as many as Airwave sends at once over
 /// MoQ. Behind a group that does not end there may be no more; then it is left.

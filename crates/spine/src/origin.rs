@@ -13,6 +13,7 @@ use crate::error::{Close, PublishError};
 use crate::limits::Limits;
 use crate::name::Path;
 use crate::responder::{Ask, Desk, Responder, Waiter, Want};
+use crate::track;
 use crate::wake::{Ticket, Wakers, Woken, lock};
 
 /// A node of the network.
@@ -68,6 +69,8 @@ struct Inner {
 struct State {
     broadcasts: BTreeMap<Path, Arc<broadcast::Shared>>,
     wanted: BTreeMap<Path, Arc<Want>>,
+    /// Tracks of those that were, for as long as somebody reads them.
+    over: Vec<Weak<track::Shared>>,
     listeners: Vec<Weak<Listener>>,
 }
 
@@ -272,6 +275,22 @@ impl Origin {
         next
     }
 
+    /// While memory is short: what has been over for [`OVER_KEPT`](crate::limits::OVER_KEPT) goes, whoever may still read it. A reader
+    /// who takes nothing would hold all that there was. To be called now and then.
+    pub fn give_back(&self, now: Instant) {
+        if !self.inner.budget.is_short() {
+            return;
+        }
+        let tracks: Vec<_> = {
+            let state = lock(&self.inner.state);
+            let over = state.over.iter().filter_map(Weak::upgrade);
+            state.broadcasts.values().flat_map(|it| it.all_tracks()).chain(over).collect()
+        };
+        for track in tracks {
+            track.give_back(now);
+        }
+    }
+
     /// Ends every broadcast.
     pub fn shutdown(&self) {
         let broadcasts: Vec<_> = lock(&self.inner.state).broadcasts.values().cloned().collect();
@@ -287,6 +306,9 @@ impl Origin {
             let mut state = lock(&self.inner.state);
             let ended = |s: &broadcast::Shared| matches!(s.life(), Life::Ended(_));
             let gone: Vec<_> = state.broadcasts.extract_if(.., |_, s| ended(s)).collect();
+            state.over.retain(|over| over.strong_count() > 0);
+            let over = gone.iter().flat_map(|(_, shared)| shared.all_tracks());
+            state.over.extend(over.map(|track| Arc::downgrade(&track)));
             let mut told = Vec::new();
             for (path, _) in &gone {
                 told.extend(state.announce(path, &Announce::Gone(path.clone())));

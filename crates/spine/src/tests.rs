@@ -1,5 +1,7 @@
 //! One promise of the spine a test; the random model in `model.rs` checks them together.
 
+mod over;
+
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};

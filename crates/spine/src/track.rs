@@ -16,7 +16,7 @@ use crate::error::{Close, LookupError, ResetCode, WriteError};
 use crate::faults::{self, Fault};
 use crate::fetch::{FetchCursor, Order};
 use crate::group;
-use crate::limits::{GAPS_MAX, GROUPS_KEPT, GROUPS_KEPT_MIN, LOG_LOOK_MIN, Limits};
+use crate::limits::{GAPS_MAX, GROUPS_KEPT, GROUPS_KEPT_MIN, LOG_LOOK_MIN, Limits, OVER_KEPT};
 use crate::name::{Path, TrackName};
 use crate::object::{Cell, Location};
 use crate::responder::{Desk, Want};
@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) desk: Arc<Desk>,
     pub(crate) derived: bool,
+    /// It is written by whoever comes.
+    pub(crate) relayed: bool,
     /// Held by all producers of a derived track.
     ends: Mutex<Weak<EndsDerived>>,
     pub(crate) state: Mutex<State>,
@@ -106,6 +108,8 @@ pub(crate) struct State {
     /// No object is here or behind.
     pub(crate) behind: Option<Location>,
     pub(crate) end: Option<Close>,
+    /// When it was first seen that it is over, and memory short.
+    over_since: Option<Instant>,
     pub(crate) wakers: Wakers,
     /// How many of its newest groups readers are told of.
     pub(crate) window_groups: usize,
@@ -229,6 +233,15 @@ impl State {
         }
     }
 
+    fn forget_before(&mut self, group: u64) {
+        let evicted = self.evicted;
+        while let Some(oldest) = self.groups.keys().next().copied().filter(|id| *id < group) {
+            self.evict(oldest);
+        }
+        // Not because its writer had to pay.
+        self.evicted = evicted;
+    }
+
     pub(crate) fn saw(&mut self, location: Location) {
         // A peer may name any: there is always a next one.
         let location = location.clamped();
@@ -273,7 +286,7 @@ impl Shared {
         path: Path,
         name: TrackName,
         info: TrackInfo,
-        term: Term,
+        (term, relayed): (Term, bool),
         (limits, budget, desk): (Arc<Limits>, Budget, Arc<Desk>),
     ) -> Arc<Self> {
         let (largest, window_groups) = (info.largest.map(Location::clamped), info.window_groups);
@@ -287,6 +300,7 @@ impl Shared {
             budget,
             desk,
             derived,
+            relayed,
             ends: Mutex::default(),
             state,
         })
@@ -361,6 +375,19 @@ impl Shared {
 
     pub(crate) fn is_read(&self) -> bool {
         lock(&self.state).readers > 0
+    }
+
+    /// Memory is short: what has been over for [`OVER_KEPT`] goes, whoever may still read it.
+    pub(crate) fn give_back(&self, now: Instant) {
+        if self.info.pinned || !self.has_ended() {
+            return;
+        }
+        self.change(|state| {
+            let since = *state.over_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= OVER_KEPT {
+                state.forget_before(u64::MAX);
+            }
+        });
     }
 
     /// Bytes of payload that eviction could free.
@@ -517,15 +544,9 @@ impl Producer {
     /// groups each say everything anew.
     pub fn forget_before(&self, group: u64) {
         self.shared.change(|state| {
-            if state.check(self.writer.term).is_err() {
-                return;
+            if state.check(self.writer.term).is_ok() {
+                state.forget_before(group);
             }
-            let evicted = state.evicted;
-            while let Some(oldest) = state.groups.keys().next().copied().filter(|id| *id < group) {
-                state.evict(oldest);
-            }
-            // Not because memory was short.
-            state.evicted = evicted;
         });
     }
 

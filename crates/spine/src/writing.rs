@@ -106,12 +106,22 @@ impl Group {
 impl Shared {
     /// A payload of `group` grew: the writer pays with its oldest groups if memory is short.
     pub(crate) fn grown(&self, group: u64, bytes: usize) -> Result<(), WriteError> {
+        self.check_memory()?;
         self.change(|state| self.grow(state, group, bytes))
+    }
+
+    /// The newest groups of a track stay whatever is short, and strangers may have many tracks.
+    fn check_memory(&self) -> Result<(), WriteError> {
+        match self.relayed && self.budget.is_full(self.limits.group_bytes) {
+            true => Err(WriteError::Closed(Close::Evicted)),
+            false => Ok(()),
+        }
     }
 
     /// A group bounds what is not payload too: a million empty objects are not free. Said before
     /// anything is added, so that nothing is left half there.
     fn check_room(&self, group: &Group, bytes: usize) -> Result<(), WriteError> {
+        self.check_memory()?;
         if group.bytes + bytes + OBJECT_OVERHEAD_BYTES > self.limits.group_bytes {
             return Err(WriteError::GroupTooLarge);
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use moqt::session::{Command, Event};
 use moqt::{
-    Answer, Done, DoneCode, Fetch, Filter, GroupOrder, Location, Node, Parameters, Range, Request,
-    RequestCode,
+    Answer, Done, DoneCode, Fetch, Filter, GroupOrder, Location, Node, Parameters, Properties,
+    Range, Request, RequestCode,
 };
 use spine::{Origin, TrackInfo};
 use testkit::{Impaired, Shape};
@@ -80,6 +80,8 @@ async fn d18_who_watches_is_carried_over_a_link_that_is_lost() {
         let subscriptions =
             [&first, &other].map(|it| it.status.subscriptions.load(Ordering::Relaxed));
         assert_eq!(subscriptions.iter().sum::<usize>(), 1);
+        // What was said early was not said again.
+        assert_eq!(first.came.load(Ordering::Relaxed), 1 + usize::from(same));
         assert_eq!(rig.counters.panics.load(Ordering::Relaxed), 0);
     }
 }
@@ -175,6 +177,91 @@ async fn d18_who_begins_anew_behind_a_lost_link_ends_the_track() {
         assert!(matches!(taken, Taken::Done(_)), "{taken:?}");
         assert!(there(&rig), "the rest of it goes on");
     }
+}
+
+/// A stop in good order is as kind as a crash: who has asked us to leave may say goodbye before what it brought is there elsewhere.
+#[tokio::test]
+async fn d18_who_watches_is_carried_over_an_upstream_that_is_stopped_and_back() {
+    // NO_ERROR, GOAWAY_TIMEOUT
+    for code in [0, 0x10] {
+        let first = Upstream::new();
+        let rig = edge(&[&first]).await;
+        let mut old = first.accept().await;
+        let (mut viewer, asked) = Viewer::of(&rig, &mut old).await;
+        send(&old.peer, asked, 0, 0, "a", true).await;
+        viewer.sees(&[(0, 0, "a")]).await;
+        go_away(&old, String::new());
+        // It has been heard.
+        let mut new = first.accept_silently().await;
+        old.peer.link.connection.close(code, "");
+        let connected = || first.status.connected.load(Ordering::Relaxed);
+        until("it to be missed", || !connected()).await;
+        viewer.check();
+        new.agree();
+        new.tell(&["open", "room"]);
+        let here = give(&mut new, Some((0, 0))).await;
+        give_past(&mut new, &["a"]).await;
+        send(&new.peer, here, 1, 0, "b", true).await;
+        viewer.sees(&[(1, 0, "b")]).await;
+        viewer.check();
+    }
+}
+
+/// Who has asked us to leave and is lost then is waited for as who is lost, and not as one that still brings something.
+#[tokio::test]
+async fn d18_who_asks_us_to_leave_and_is_lost_is_lost() {
+    let first = Upstream::new();
+    let other = first.beside().saying(Node::new(8));
+    let rig = edge(&[&first, &other]).await;
+    let (mut old, second) = (first.accept().await, other.accept().await);
+    let (mut viewer, _) = Viewer::of(&rig, &mut old).await;
+    go_away(&old, String::new());
+    let _new = first.accept_silently().await;
+    is_lost(&old);
+    let connected = || first.status.connected.load(Ordering::Relaxed);
+    until("it to be missed", || !connected()).await;
+    viewer.check();
+    // It is another publisher's.
+    second.tell(&["open", "room"]);
+    let news = async { [viewer.namespaces.recv().await, viewer.namespaces.recv().await] };
+    let news = soon("the end and the beginning", news).await;
+    assert!(matches!(
+        news,
+        [
+            Some(Heard::Event(Event::NamespaceDone { .. })),
+            Some(Heard::Event(Event::Namespace { .. }))
+        ]
+    ));
+    assert_eq!(other.status.carried.load(Ordering::Relaxed), 1);
+}
+
+/// What is back when the time is nearly over is asked for then, and has time to be answered.
+#[tokio::test]
+async fn d18_what_is_back_at_the_last_moment_is_waited_for() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut old = first.accept().await;
+    let (mut viewer, asked) = Viewer::of(&rig, &mut old).await;
+    old.tell(&["open", "other"]);
+    let other = soon("another namespace", viewer.namespaces.recv()).await;
+    assert!(matches!(other, Some(Heard::Event(Event::Namespace { .. }))));
+    send(&old.peer, asked, 0, 0, "a", true).await;
+    viewer.sees(&[(0, 0, "a")]).await;
+    is_lost(&old);
+    let mut new = first.accept().await;
+    new.tell(&["open", "room"]);
+    let (here, _, _) = new.subscribe().await;
+    // The time is over with the end of what is not back.
+    let gone = soon("the end", viewer.namespaces.recv()).await;
+    assert!(matches!(gone, Some(Heard::Event(Event::NamespaceDone { .. }))));
+    viewer.check();
+    let parameters = Parameters { largest: Some(Location::new(0, 0)), ..Parameters::default() };
+    let answer = Answer::Ok { parameters, properties: Properties::empty() };
+    new.peer.command(Command::Answer { id: here, answer });
+    give_past(&mut new, &["a"]).await;
+    send(&new.peer, here, 1, 0, "b", true).await;
+    viewer.sees(&[(1, 0, "b")]).await;
+    viewer.check();
 }
 
 /// What has no answer yet is asked of who brings it next.
@@ -303,6 +390,42 @@ async fn draft18_s9_5_a_track_that_is_over_may_begin_again_under_its_name() {
     assert_eq!(text(&seen.next().await), (5, 0, "b"));
 }
 
+/// In a chain of nodes the one before answers with its ended track: what has come of that is not asked for again.
+#[tokio::test]
+async fn what_is_over_there_as_well_is_answered_from_memory() {
+    let first = Upstream::new();
+    let rig = edge(&[&first]).await;
+    let mut told = first.accept().await;
+    let (mut viewer, asked) = Viewer::of(&rig, &mut told).await;
+    send(&told.peer, asked, 0, 0, "a", true).await;
+    viewer.sees(&[(0, 0, "a")]).await;
+    let done = || Done { code: DoneCode::TrackEnded, reason: String::new() };
+    told.peer.command(Command::Done { id: asked, done: done() });
+    soon("the end", viewer.seen.taken).await.unwrap();
+    let late = rig.client("/").await;
+    for _ in 0..2 {
+        let at = Location::new(0, 0);
+        let fetch = Fetch::Standalone { track: room(), range: Range { start: at, end: at } };
+        let request = Request::Fetch { fetch, parameters: Parameters::default() };
+        let (_, mut fetched) = late.link.request(request).unwrap();
+        let id = give(&mut told, Some((0, 0))).await;
+        told.peer.command(Command::Done { id, done: done() });
+        assert_eq!(code(&answered(&mut fetched).await), None);
+        assert_eq!(read_fetch(&mut fetched, GroupOrder::Ascending).await, "0.0a");
+    }
+    // It has begun again, with the numbers that follow.
+    let filter = Some(Filter::From(Location::new(1, 0)));
+    let parameters = Parameters { filter, ..Parameters::default() };
+    let (id, mut answers) =
+        late.link.request(Request::Subscribe { track: room(), parameters }).unwrap();
+    let again = give(&mut told, Some((0, 0))).await;
+    send(&told.peer, again, 1, 0, "b", true).await;
+    let answer = answered(&mut answers).await;
+    assert_eq!(code(&answer), None);
+    let mut seen = late.follow(id, answer, answers);
+    assert_eq!(text(&seen.next().await), (1, 0, "b"));
+}
+
 /// A link that is made again says what it wants with its first packet.
 #[tokio::test(start_paused = true)]
 async fn draft18_s3_3_1_d26_a_link_that_is_made_again_has_its_first_object_a_round_trip_earlier() {
@@ -367,4 +490,6 @@ async fn draft18_s3_3_1_what_was_said_too_early_is_said_again() {
     viewer.sees(&[(0, 0, "a")]).await;
     viewer.check();
     assert_eq!(first.status.connections.load(Ordering::Relaxed), 2);
+    let came = first.came.load(Ordering::Relaxed);
+    assert_eq!(came, 3, "one of them said what it wanted too early");
 }

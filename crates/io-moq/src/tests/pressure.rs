@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use moqt::{Fetch, Filter, GroupOrder, Location, Parameters, Range, Request, Version};
-use spine::{Header, TrackInfo, track};
+use spine::{Close, Header, TrackInfo, track};
 use testkit::{Impaired, Shape};
 use tokio::time::Instant;
 
@@ -523,6 +523,30 @@ async fn d15_an_hour_of_timeout_keeps_nothing_for_who_reads_nothing() {
             assert_eq!(end_of(&mut data).await, expect, "{version:?}");
         }
     }
+}
+
+/// Nor is the last group, once nothing newer can come.
+#[tokio::test(start_paused = true)]
+async fn d15_the_last_group_of_what_is_over_is_not_kept_for_who_reads_nothing() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client_over(&network, Shape::default()).await;
+    let video = name(&["default", "one"], "video");
+    let request = Request::Subscribe { track: video, parameters: next_object() };
+    let (_, answer, mut told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    let group = track.group(0, clock::now()).unwrap();
+    let subgroup = group.subgroup(0, clock::now()).unwrap();
+    // Three times what a stream takes without being read.
+    let payload = track.budget().payload(vec![0; 4_000_000]);
+    subgroup.write(Header::new(0, clock::now()), vec![payload]).unwrap();
+    subgroup.fin();
+    track.end(Close::Ended);
+    tokio::time::sleep(2 * DELIVERY_MAX).await;
+    let mut data = Client::fetched(&mut told).await;
+    assert_eq!(end_of(&mut data).await, Read::Reset(TOO_FAR_BEHIND));
 }
 
 /// What was too old by then takes nothing along that is not.

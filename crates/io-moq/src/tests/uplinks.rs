@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +46,8 @@ pub(super) struct Upstream {
     node: Option<Node>,
     /// Where it is reached, if not at its own address.
     pub(super) by: Option<SocketAddr>,
+    /// How many have come.
+    pub(super) came: AtomicUsize,
 }
 
 impl Upstream {
@@ -58,8 +60,8 @@ impl Upstream {
         let shown = copy(&certificate);
         let endpoint = Endpoint::server(([127, 0, 0, 1], 0).into(), shown, &protocols());
         let (endpoint, status, opens) = (endpoint.unwrap(), Arc::default(), None);
-        let (node, by) = (Node::new(THERE), None);
-        Self { endpoint, certificate, hash, status, opens, node, by }
+        let (node, by, came) = (Node::new(THERE), None, AtomicUsize::default());
+        Self { endpoint, certificate, hash, status, opens, node, by, came }
     }
 
     /// One that says it is this node.
@@ -95,7 +97,7 @@ impl Upstream {
     /// Who comes, and what he wants to be told of.
     pub(super) async fn accept(&self) -> Told {
         let told = self.accept_silently().await;
-        told.peer.command(Command::Answer { id: told.id, answer: Answer::ok() });
+        told.agree();
         told
     }
 
@@ -103,6 +105,7 @@ impl Upstream {
     pub(super) async fn accept_silently(&self) -> Told {
         loop {
             let incoming = soon("somebody", self.endpoint.accept()).await.unwrap();
+            self.came.fetch_add(1, Ordering::Relaxed);
             let connection = incoming.accept().await.unwrap();
             let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn)).unwrap();
             let config = Config { node: self.node, ..Config::new(version) };
@@ -136,6 +139,11 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// It tells what it has from now on.
+    pub(super) fn agree(&self) {
+        self.peer.command(Command::Answer { id: self.id, answer: Answer::ok() });
+    }
+
     pub(super) fn tell(&self, fields: &[&str]) {
         let nodes = self.way.iter().map(|node| Node::new(*node).unwrap());
         let route = moqt::Route::new(nodes.collect()).unwrap();

@@ -60,8 +60,8 @@ pub(super) struct Heard<'a> {
     pub(super) stranger: NodeId,
     pub(super) pull: Pull,
     pub(super) connected: ConnectedGuard,
-    /// Set when it asks us to leave, or is lost.
-    pub(super) going: watch::Sender<bool>,
+    /// How far it is with its leaving.
+    pub(super) going: watch::Sender<Going>,
     /// Held by who carries something, and by this until it is going.
     pub(super) carries: Option<mpsc::Sender<Infallible>>,
     /// Places among those that are carried, of all upstreams.
@@ -108,10 +108,17 @@ impl Heard<'_> {
     }
 
     /// It asks us to leave (draft-18 §10.4), or is lost: what is carried goes on until somebody else brings it, and nothing is begun.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn leave(&mut self, going: Going) {
         self.carries = None;
         self.beyond.clear();
-        self.going.send_replace(true);
+        if going == Going::Lost {
+            self.connected.is_silent();
+        }
+        self.going.send_if_modified(|now| {
+            let further = going > *now;
+            *now = going.max(*now);
+            further
+        });
     }
 
     fn begin(&mut self, namespace: Namespace, route: &moqt::Route) {
@@ -180,9 +187,27 @@ impl Drop for Leaves<'_> {
     }
 }
 
-/// Until the upstream asks us to leave, or is lost.
-pub(super) async fn asks_to_leave(going: &mut watch::Receiver<bool>) {
-    let _ = going.wait_for(|going| *going).await;
+/// How far an upstream is with its leaving.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Going {
+    #[default]
+    No,
+    /// It asks us to leave.
+    Asked,
+    /// Nothing comes of it any more.
+    Lost,
+    /// What nobody has taken over by now is over.
+    Over,
+}
+
+/// Until it is further than that; how far it is then.
+pub(super) async fn further(going: &mut watch::Receiver<Going>, than: Going) -> Going {
+    let further = going.wait_for(|going| *going > than).await.map(|going| *going);
+    match further {
+        Ok(going) => going,
+        // What it has told is dropped with that.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// What a namespace is here; none, if it is not taken.
@@ -244,12 +269,12 @@ struct Carrier {
 impl Carrier {
     /// Whenever nobody else does, until it is `withdrawn`: then to the end of what is under way. Or until the upstream is `going`:
     /// then for as long as nobody else brings all of it.
-    async fn run(self, mut going: watch::Receiver<bool>, mut withdrawn: oneshot::Receiver<()>) {
-        let mut goes = false;
-        while !goes {
+    async fn run(self, mut going: watch::Receiver<Going>, mut withdrawn: oneshot::Receiver<()>) {
+        let mut goes = Going::No;
+        while goes == Going::No {
             let began = tokio::select! {
                 began = self.begin() => began,
-                () = asks_to_leave(&mut going) => return,
+                _ = further(&mut going, Going::No) => return,
                 _ = &mut withdrawn => return,
             };
             let Some((broadcast, pull)) = began else { return };
@@ -263,12 +288,16 @@ impl Carrier {
             loop {
                 tokio::select! {
                     () = &mut serving => break,
-                    () = asks_to_leave(&mut going), if !goes => {
-                        goes = true;
+                    now = further(&mut going, goes) => {
+                        goes = now;
                         if self.link.connection.is_over() {
                             carried.lose(self.peer());
                         }
                         self.relay.open.goes(&carried);
+                        // What another one has by now goes on, track by track, as it is taken over.
+                        if goes == Going::Over && self.relay.open.loses(&self.path, &carried) {
+                            return;
+                        }
                     }
                     withdrawn = &mut withdrawn => {
                         if withdrawn.is_err() {
