@@ -546,7 +546,7 @@ async fn d15_the_last_group_of_what_is_over_is_not_kept_for_who_reads_nothing() 
     track.end(Close::Ended);
     tokio::time::sleep(2 * DELIVERY_MAX).await;
     let mut data = Client::fetched(&mut told).await;
-    assert_eq!(end_of(&mut data).await, Read::Reset(TOO_FAR_BEHIND));
+    assert_eq!(end_of(&mut data).await, Read::Reset(TIMED_OUT));
 }
 
 /// What was too old by then takes nothing along that is not.
