@@ -3,7 +3,7 @@
 #   N passed, N failed, N skipped
 # A step that fails and is not a test (the format, a build) counts as one failed.
 #
-# What waits (a network, an encoder, a browser) runs beside what computes, and what computes gives way (`nice`):
+# What waits for a network, and the pages in a browser, run beside lint and build, which give way (`nice`):
 # docs/decisions/0177-what-computes-runs-beside-what-waits.md. What a step printed that ran beside others is shown when it is over.
 #
 # AIRWAVE_TEST_SKIP=name,... switches tests off. The tests read it themselves and then write a line
@@ -13,7 +13,7 @@
 . "$(dirname "$0")/lib.sh"
 
 RESULTS=$CACHE/test
-NEXTEST=$ROOT/target/nextest # always there, also under CARGO_TARGET_DIR; set in .config/nextest.toml
+JUNIT=$ROOT/target/nextest/default/junit.xml # always there, also under CARGO_TARGET_DIR; set in .config/nextest.toml
 WEB_REPORT=$RESULTS/web.json
 PAGES_REPORT=$RESULTS/pages.json
 export AIRWAVE_SKIP_LOG=$RESULTS/skipped
@@ -31,7 +31,7 @@ THROUGH= # every step has run
 LOGGED=0 # lines of the log of skipped tests that are counted already
 
 main() {
-    rm -rf "$RESULTS" "$NEXTEST"/{default,crates}/junit.xml
+    rm -rf "$RESULTS" "$JUNIT"
     mkdir -p "$RESULTS"
     : >"$AIRWAVE_SKIP_LOG"
     trap last_line EXIT
@@ -49,13 +49,8 @@ main() {
     tests count_web "Tests of web/" scripts/web.sh test "$WEB_REPORT"
     tests count_pages "Pages in Chromium"
     finished "What tests talk to, and the demo clip" || failed_step "What tests talk to, and the demo clip"
-    # A little less than those end to end, not next to nothing: what is waited for in them has its time, too.
-    meanwhile "Tests of crates" nice -n 5 cargo nextest run --profile crates --cargo-quiet --workspace --no-fail-fast \
-        -E 'not binary(e2e)'
-    # Two for each core: they wait more than they compute.
-    tests count_end_to_end "Tests end to end" cargo nextest run --cargo-quiet --workspace --no-fail-fast \
-        -E 'binary(e2e)' --test-threads $((2 * $(nproc)))
-    tests count_crates "Tests of crates"
+    # Two for each core: those end to end wait more than they compute.
+    tests count_rust "Tests" cargo nextest run --cargo-quiet --workspace --no-fail-fast --test-threads $((2 * $(nproc)))
     THROUGH=yes
     [ "$FAILED" -eq 0 ]
 }
@@ -107,15 +102,12 @@ tests() {
     if [ "$status" -ne 0 ] && [ "$FAILED" -eq "$before" ]; then failed_step "$title"; fi
 }
 
-count_end_to_end() { count_rust "$NEXTEST/default/junit.xml"; }
-count_crates() { count_rust "$NEXTEST/crates/junit.xml"; }
-
 # The report, not the summary on the screen: its format is kept stable.
 count_rust() {
-    local report=$1 tests failures
-    [ -s "$report" ] || return 0
-    tests=$(root_attribute "$report" tests)
-    failures=$(($(root_attribute "$report" failures) + $(root_attribute "$report" errors)))
+    local tests failures
+    [ -s "$JUNIT" ] || return 0
+    tests=$(root_attribute tests)
+    failures=$(($(root_attribute failures) + $(root_attribute errors)))
     newly_skipped
     PASSED=$((PASSED + tests - failures - NEWLY_SKIPPED))
     FAILED=$((FAILED + failures))
@@ -132,7 +124,7 @@ newly_skipped() {
 
 root_attribute() {
     local value
-    value=$(grep -m 1 -o '<testsuites [^>]*' "$1" | grep -o " $2=\"[0-9]*\"" | tr -dc 0-9) || true
+    value=$(grep -m 1 -o '<testsuites [^>]*' "$JUNIT" | grep -o " $1=\"[0-9]*\"" | tr -dc 0-9) || true
     echo "${value:-0}"
 }
 

@@ -236,6 +236,12 @@ impl Endpoint {
         self.quic().local_addr()
     }
 
+    /// As a server that was started anew: nobody who was here before is known.
+    #[cfg(test)]
+    pub(crate) fn forget_all(&self) {
+        self.sessions.forget_all();
+    }
+
     /// New connections are greeted with another certificate.
     pub fn set_certificate(&self, certificate: Certificate) -> Result<(), EndpointError> {
         let of = u8::try_from(self.shards.len()).unwrap_or(1);

@@ -26,7 +26,7 @@ impl Played {
 
 /// A script of `tests/browser`, which starts Chromium.
 pub fn browser_script(name: &str) -> Command {
-    // .config/nextest.toml gives a core to tests that are named so.
+    // .config/nextest.toml gives the whole machine to tests that are named so.
     if let Ok(test) = std::env::var("NEXTEST_TEST_NAME") {
         let says_so = ["browser", "chromium"].iter().any(|word| test.contains(word));
         assert!(

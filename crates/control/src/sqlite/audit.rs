@@ -129,7 +129,7 @@ mod tests {
         )
         .unwrap();
         let mut newest = AUDIT_ROWS + 1;
-        while newest % AUDIT_COUNTED_EVERY.unsigned_abs() != 0 {
+        while !newest.is_multiple_of(AUDIT_COUNTED_EVERY.unsigned_abs()) {
             newest = append(&db, &by("b")).unwrap();
         }
         assert_eq!(one("SELECT count(*) FROM audit"), AUDIT_ROWS);

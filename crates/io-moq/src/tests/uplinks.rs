@@ -126,7 +126,7 @@ impl Upstream {
 
     /// Nobody is known any more who was here before.
     pub(super) fn forgets_all(&self) {
-        self.endpoint.set_certificate(copy(&self.certificate)).unwrap();
+        self.endpoint.forget_all();
     }
 }
 

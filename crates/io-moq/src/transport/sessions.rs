@@ -25,6 +25,11 @@ impl Sessions {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    #[cfg(test)]
+    pub(super) fn forget_all(&self) {
+        *self.kept() = Kept::default();
+    }
 }
 
 impl std::fmt::Debug for Sessions {

@@ -78,7 +78,7 @@ fn broadcasts(codec: &str, how: &[&str]) {
         "sound begins and ends {apart:?} s behind the picture, groups begin after {steps:?} s"
     );
     // A machine that is busy encodes a few pictures a second.
-    assert!(apart.0.abs() < 1.0 && apart.1.abs() < 2.0, "{apart:?}");
+    assert!(apart.0.abs() < 2.0 && apart.1.abs() < 2.0, "{apart:?}");
     let lasts = seconds(first_sound, last_sound);
     assert!(sound.len() as f64 * 0.02 > 0.9 * lasts, "{} packets in {lasts} s", sound.len());
 

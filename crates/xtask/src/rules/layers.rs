@@ -224,11 +224,12 @@ fn ours(row: &Row, dependency: &Dependency) -> Option<String> {
         _ if row.imports == ANY || row.imports.contains(&name) => true,
         // Its own test features.
         Kind::Dev if name == row.name => true,
-        // Tests may also use what is pure, and the testkit above the pure layer.
-        Kind::Dev => {
-            let layer = find(name).map(|imported| imported.layer);
-            layer == Some(Layer::Pure) || (name == "testkit" && row.layer > Layer::Pure)
-        }
+        // Tests may also use what is pure; those of drivers what holds state, and all above the pure layer the testkit.
+        Kind::Dev => match find(name).map(|imported| imported.layer) {
+            Some(Layer::Pure) => true,
+            Some(Layer::State) => row.layer > Layer::State,
+            _ => name == "testkit" && row.layer > Layer::Pure,
+        },
         Kind::Normal | Kind::Build => false,
     };
     let list = match row.imports {
@@ -278,6 +279,9 @@ mod tests {
             ("io-rtmp", "io-srt", Kind::Normal, false),
             ("package", "control", Kind::Normal, false),
             ("deliver", "node", Kind::Dev, false),
+            ("deliver", "store", Kind::Dev, true),
+            ("deliver", "store", Kind::Normal, false),
+            ("record", "chat", Kind::Dev, false),
             ("node", "io-rtmp", Kind::Normal, true),
             ("testkit", "node", Kind::Normal, true),
             ("bench", "io-rtmp", Kind::Normal, true),
