@@ -11,7 +11,7 @@ use crate::sound::{SOUND_LEVEL_CHANNELS, Sound};
 use crate::wire::{Codec, H264, SoundCoding};
 
 /// Rises when the same level is encoded in another way: what was made before is then another thing.
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 6;
 
 /// Levels below the original, the largest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -285,17 +285,15 @@ fn open_h264_as(h264: &H264, name: &str) -> Result<(encoder::video::Encoder, Inp
     Ok((opened, input))
 }
 
-/// No look ahead, no waiting for the next frame's time (force-cfr), and threads that share a picture by slices: the same pictures
-/// give the same bytes on any machine, and each comes out with its frame.
+/// One thread, no look ahead, no waiting for the next frame's time (force-cfr): the same pictures give the same bytes, and
+/// each comes out with its frame.
 fn x264(h264: &H264, options: &mut Dictionary) {
     options.set("preset", "veryfast");
     options.set("profile", "high");
     options.set("crf", format!("{}.{}", h264.crf_tenths / 10, h264.crf_tenths % 10));
     let mut parameters = format!(
-        "threads={}:sliced-threads={}:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:\
+        "threads=1:sliced-threads=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:\
          keyint=infinite:force-cfr=1:level={}:vbv-maxrate={}:vbv-bufsize={}:vbv-init={:.3}",
-        threads(h264),
-        u8::from(threads(h264) > 1),
         h264.level,
         h264.max_kbps,
         h264.buffer_kbit,
@@ -307,27 +305,11 @@ fn x264(h264: &H264, options: &mut Dictionary) {
     options.set("x264-params", parameters);
 }
 
-/// By how many threads a level is encoded, so that a live one keeps up: as many as its pixels a second need, whatever the machine
-/// has, as its bytes hang on it. One segment is encoded behind the other, so there is nothing else to share out.
-fn threads(h264: &H264) -> u32 {
-    let pixels = f64::from(h264.width) * f64::from(h264.height) * rate(h264.frame_rate);
-    (pixels / PIXELS_A_THREAD).ceil().clamp(1.0, THREADS_MAX) as u32
-}
-
-/// Pixels a second that one thread encodes with room to spare: one core of a server made 70 million.
-const PIXELS_A_THREAD: f64 = 50e6;
-
-/// 4K at 50 frames a second; beyond it slices cost more than they bring.
-const THREADS_MAX: f64 = 8.0;
-
-/// Frames a second, as the ladder takes them.
-fn rate((rate, per): (u32, u32)) -> f64 {
-    let stated = f64::from(rate) / f64::from(per.max(1));
-    if stated > f64::from(FRAME_RATE_MAX) { 60.0 } else { stated }
-}
-
 /// How much of its buffer a segment has in hand when it begins. The faster frames come, the more of it x264 has used up at the
 /// end: beyond 60 a second, so much less that a segment takes no more over its cap than a slower one.
-fn in_hand(frame_rate: (u32, u32)) -> f64 {
-    0.364 * 60.0 / rate(frame_rate).max(60.0)
+fn in_hand((rate, per): (u32, u32)) -> f64 {
+    let stated = f64::from(rate) / f64::from(per.max(1));
+    // As the ladder takes it.
+    let rate = if stated > f64::from(FRAME_RATE_MAX) { 60.0 } else { stated.max(60.0) };
+    0.364 * 60.0 / rate
 }

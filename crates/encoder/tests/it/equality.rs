@@ -31,11 +31,6 @@ fn by_command(segment: &[u8], levels: &[Level], full: bool) -> (VideoConfig, Vec
     let settings = SETTINGS
         .replace("LEVEL", &kind(level).2.to_string())
         .replace("KBPS", &level.max_kbps.to_string());
-    // 55 million pixels a second.
-    let settings = match kind(level).1 {
-        720 => settings.replace("threads=1:sliced-threads=0", "threads=2:sliced-threads=1"),
-        _ => settings,
-    };
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-threads", "1", "-filter_threads", "1", "-i"]).arg(&path);
     command.args(["-an", "-fps_mode", "passthrough", "-vf", &scales.join(",")]);
@@ -73,7 +68,6 @@ async fn a_level_is_bit_for_bit_what_the_command_makes() {
             x264,
         ),
         ("HEVC", "testsrc2=size=320x180:rate=30:duration=1", x265),
-        ("720p60, two threads", "testsrc2=size=1280x720:rate=60:duration=0.5", x265),
         ("full range", "testsrc2=size=320x180:rate=30:duration=1,scale=out_range=full", &*full),
     ] {
         let studio = Studio::make(source, arguments);
