@@ -46,7 +46,8 @@ fn watches(draft: u8) {
     until(2);
     let folder = tempfile::tempdir().unwrap();
     let namespace = format!("default/{}", input.uid);
-    let words = [&*namespace, folder.path().to_str().unwrap()];
+    let first = first_segment(&server, &video).to_string();
+    let words = [&*namespace, folder.path().to_str().unwrap(), &*first];
     let viewer = second(&server, draft, "watch", "", &words);
     wait_until("the viewer to have begun, and to have the past", 60, || {
         (viewer.output().matches("fetched").count() == 2).then_some(())
@@ -68,6 +69,13 @@ fn watches(draft: u8) {
         let all = received(own.path(), follower, kind).len();
         assert_eq!(got.len(), all, "draft {draft}: {name}, to the end");
     }
+}
+
+/// The number of the first one, which its group has.
+fn first_segment(server: &Server, video: &str) -> u64 {
+    let list = server.get(&format!("/{video}/manifest/video.cmaf.m3u8?dvrEnabled=true")).text();
+    let number = list.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    number.unwrap().parse().unwrap()
 }
 
 /// How many there are from the first one on.

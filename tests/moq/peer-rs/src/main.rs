@@ -48,8 +48,9 @@ async fn main() -> Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = async {
         match words[..] {
-            [draft, "watch", address, namespace, folder] => {
-                watch(draft, address, &named(namespace), Path::new(folder)).await
+            [draft, "watch", address, namespace, folder, first] => {
+                let first = first.parse()?;
+                watch(draft, address, &named(namespace), Path::new(folder), first).await
             }
             [draft, "publish", address, namespace, file] => {
                 let file = std::fs::read(file)?;
@@ -106,11 +107,12 @@ async fn watch(
     address: &str,
     namespace: &TrackNamespace,
     folder: &Path,
+    first: u64,
 ) -> Result<()> {
     // Two sessions: this library tells the streams of a FETCH from those of a subscription by who waits for them.
     let mut fetching = connect(draft, address).await?;
     let mut watching = connect(draft, address).await?;
-    let catalog = past(&mut fetching, namespace, "catalog").await?;
+    let catalog = past(&mut fetching, namespace, "catalog", 0).await?;
     let newest = catalog.values().next_back().ok_or("the catalog is empty")?;
     let catalog: serde_json::Value = serde_json::from_slice(newest)?;
     let list = |name: &str| catalog[name].as_array().cloned().unwrap_or_default();
@@ -131,7 +133,7 @@ async fn watch(
     // What is older than the subscription is there now, whatever comes meanwhile.
     let mut before = Vec::new();
     for name in &names {
-        before.push(past(&mut fetching, namespace, name).await?);
+        before.push(past(&mut fetching, namespace, name, first).await?);
         println!("fetched {name}");
     }
     let live = follow(&watching, &aliases.0, &names, &folder.join("over")).await?;
@@ -153,13 +155,15 @@ fn write(path: &Path, init: &[u8], objects: &Objects) -> Result<()> {
     Ok(std::fs::write(path, init.iter().copied().chain(media).collect::<Vec<u8>>())?)
 }
 
-/// All that there is of a track.
+/// All that there is of a track from this group on. Before the first one there would be an end of a range, which this library
+/// reads with a payload length that none has (docs/protocols/moq-interop.md).
 async fn past(
     session: &mut AnyConnection,
     namespace: &TrackNamespace,
     name: &str,
+    first: u64,
 ) -> Result<Objects> {
-    let range = FetchRange::through_end_of_group(0, 0, (1 << 61) - 1);
+    let range = FetchRange::through_end_of_group(first, 0, (1 << 61) - 1);
     let mut request = session.fetch(namespace.clone(), name.into(), range).await?;
     let answer = session.recv_response(&mut request).await?.ok_or("no answer to FETCH")?;
     if let Some(code) = answer.fields().get("error_code") {
